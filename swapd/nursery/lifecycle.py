@@ -1,0 +1,175 @@
+"""The life of each model's instances: spawn, ready, stop, gone; idle time; failures in a row.
+
+This part of the core knows nothing of the queue or of swaps. It moves records through `TRANSITIONS`, arms
+the timers that belong to a state, and asks for processes to be started and stopped."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from swapd.nursery.context import Context
+from swapd.nursery.events import (
+    Crashed,
+    ModelRules,
+    Refusal,
+    Revocation,
+    Revoke,
+    Spawn,
+    StartFailed,
+    StateChanged,
+    Stop,
+    StopReason,
+)
+from swapd.nursery.records import ABORT_GRACE_S, ModelRecord
+from swapd.nursery.reports import Gone
+from swapd.nursery.states import ModelState, check_transition
+
+SHUTDOWN_GRACE_MIN_S = 2.0
+"""What a process gets between SIGTERM and SIGKILL at shutdown, however little of the drain time is left."""
+
+
+class Lifecycle:
+    """The records of all models, and every change of their states. `models` is in byte order of the ids."""
+
+    def __init__(self, context: Context, models: Mapping[str, ModelRules]) -> None:
+        self._context = context
+        self._next_gen = 1
+        self.models = {id: ModelRecord(id, models[id]) for id in sorted(models)}
+
+    def add(self, id: str, rules: ModelRules) -> None:
+        self.models[id] = ModelRecord(id, rules)
+        self.models = {id: self.models[id] for id in sorted(self.models)}
+
+    def current(self, model: str, gen: int) -> ModelRecord | None:
+        """The record that a report is about; None if the report is out of date."""
+        record = self.models.get(model)
+        return record if record is not None and record.gen == gen else None
+
+    # -- start and stop ----------------------------------------------------------------------------
+
+    def spawn(self, record: ModelRecord) -> None:
+        record.gen = self._next_gen
+        self._next_gen += 1
+        record.launch = record.rules.launch
+        record.started_at = self._context.now
+        record.condemned = None
+        self.change_state(record, ModelState.STARTING)
+        self._context.emit(Spawn(record.id, record.gen))
+
+    def stop(self, record: ModelRecord, reason: StopReason, timeout_s: float | None = None) -> None:
+        """Ask for the end of the running instance; of a stop in progress, at most for less grace."""
+        grace_s = timeout_s or record.rules.unload_timeout_s
+        if self._context.drain_until is not None:
+            grace_s = min(grace_s, max(SHUTDOWN_GRACE_MIN_S, self._context.drain_until - self._context.now))
+        if record.state is ModelState.STARTING:
+            grace_s = min(grace_s, ABORT_GRACE_S)
+        if record.state is not ModelState.STOPPING:
+            self.change_state(record, ModelState.STOPPING)
+        self._context.emit(Stop(record.id, record.gen, grace_s, reason))
+
+    def condemn(self, record: ModelRecord, reason: StopReason) -> None:
+        """Grant no new leases; stop the instance when the last one has ended, or when its time is over."""
+        record.condemned = reason
+        if record.leased:
+            drain_s = self._context.settings.reload_drain_s
+            self._context.timers.set(("condemned", record.id), self._context.now + drain_s)
+        else:
+            self.stop(record, reason)
+
+    def change_state(self, record: ModelRecord, new: ModelState) -> None:
+        old = record.state
+        check_transition(record.id, old, new)
+        record.state = new
+        if old is ModelState.READY:
+            for timer in ("ttl", "stable", "min_loaded", "condemned"):
+                self._context.timers.clear((timer, record.id))
+        self._context.emit(StateChanged(record.id, old, new, record.gen))
+
+    def drop(self, record: ModelRecord) -> None:
+        """Forget a removed model that has stopped."""
+        self.change_state(record, ModelState.SHUTDOWN)
+        for timer in ("restart", "abandon", "claim"):
+            self._context.timers.clear((timer, record.id))
+        del self.models[record.id]
+
+    # -- what instances report ---------------------------------------------------------------------
+
+    def became_ready(self, record: ModelRecord) -> None:
+        now = self._context.now
+        record.ready_at = record.last_use = now
+        record.loads += 1
+        record.load_total_s += now - record.started_at
+        self.change_state(record, ModelState.READY)
+        if record.breaker.failures:
+            self._context.timers.set(
+                ("stable", record.id), now + self._context.settings.breaker.stable_after_s
+            )
+
+    def gone(self, record: ModelRecord, report: Gone) -> None:
+        """The instance's processes are gone: end its leases. The breaker has its say separately."""
+        record.pid = None
+        record.stuck = False
+        record.condemned = None
+        self.change_state(record, ModelState.STOPPED)
+        for ticket in record.leased:
+            self._context.emit(Revoke(ticket, Revocation.UPSTREAM_LOST))
+        record.orphaned.update(record.leased)
+        record.leased.clear()
+
+    def start_failed(self, record: ModelRecord, refusal: Refusal) -> bool:
+        """Count a failed start; return whether the breaker is open now."""
+        retry_at = self._count_failure(record, refusal.message)
+        self._context.emit(StartFailed(record.id, record.gen, refusal.message, retry_at))
+        return retry_at is not None
+
+    def crashed(self, record: ModelRecord, message: str) -> None:
+        """Count the crash of a ready instance; one that was stable for long begins a new series."""
+        if self._context.now - record.ready_at >= self._context.settings.breaker.stable_after_s:
+            record.breaker.reset()
+        retry_at = self._count_failure(record, message)
+        self._context.emit(Crashed(record.id, record.gen, message, retry_at))
+        if record.rules.auto_restart and not record.removed and not self._context.shutting_down:
+            self._context.timers.set(("restart", record.id), retry_at or self._context.now)
+
+    def _count_failure(self, record: ModelRecord, cause: str) -> float | None:
+        """Return until when the breaker is open now, if it is."""
+        context = self._context
+        opened = record.breaker.failed(cause, context.now, context.settings.breaker, context.random)
+        return record.breaker.open_until if opened else None
+
+    # -- idle time ---------------------------------------------------------------------------------
+
+    def arm_ttl(self, record: ModelRecord) -> None:
+        """Wait for the end of the model's idle time, counted from its last use."""
+        if record.rules.ttl_s and record.state is ModelState.READY:
+            self._context.timers.set(record.ttl_key, record.last_use + record.rules.ttl_s)
+
+    def ttl_due(self, record: ModelRecord) -> None:
+        """Stop an idle model. A busy one is left alone: the end of its last lease arms the timer again."""
+        if record.state is not ModelState.READY or record.leased:
+            return
+        if self._context.now >= record.last_use + record.rules.ttl_s:
+            self.stop(record, StopReason.IDLE)
+        else:
+            self.arm_ttl(record)
+
+    def became_idle(self, record: ModelRecord) -> None:
+        """The last lease on the instance has ended."""
+        if record.state is not ModelState.READY:
+            return
+        if record.condemned:
+            self.stop(record, record.condemned)
+        else:
+            self.arm_ttl(record)
+
+    def is_busy(self, record: ModelRecord, *, ignore_minimum_stay: bool) -> bool:
+        """Whether the model may not be evicted yet. Arms the timer that ends a minimum stay."""
+        if record.state is not ModelState.READY:
+            return False
+        if record.leased:
+            return True
+        stays_until = record.ready_at + self._context.settings.min_loaded_s
+        if ignore_minimum_stay or self._context.now >= stays_until:
+            return False
+        self._context.timers.set(("min_loaded", record.id), stays_until)
+        return True
