@@ -1,0 +1,37 @@
+"""The client side: plain-http HTTP/1.1 to upstreams on trio, with a keep-alive pool per upstream.
+
+`UpstreamPool` is the raw layer the hot path uses; `UpstreamTransport` is httpx on top of it.
+"""
+
+from swapd.http.upstream.address import BaseURL
+from swapd.http.upstream.errors import (
+    BadResponse,
+    ConnectFailed,
+    ConnectionLost,
+    ConnectTimedOut,
+    HeadTimedOut,
+    SendTimedOut,
+    UnsupportedURL,
+    UpstreamError,
+)
+from swapd.http.upstream.pool import Timeouts, UpstreamPool
+from swapd.http.upstream.response import UpstreamResponse
+from swapd.http.upstream.sending import StreamedBody
+from swapd.http.upstream.transport import UpstreamTransport
+
+__all__ = [
+    "BadResponse",
+    "BaseURL",
+    "ConnectFailed",
+    "ConnectTimedOut",
+    "ConnectionLost",
+    "HeadTimedOut",
+    "SendTimedOut",
+    "StreamedBody",
+    "Timeouts",
+    "UnsupportedURL",
+    "UpstreamError",
+    "UpstreamPool",
+    "UpstreamResponse",
+    "UpstreamTransport",
+]
