@@ -487,6 +487,8 @@ class Scheduler:
             self._claims.watch(id, self.records[id].rules.max_wait_s)
 
     def _shut_down(self, drain_until: float) -> None:
+        if self._drained:
+            return
         context = self._context
         first = context.drain_until is None
         context.drain_until = min(context.drain_until or drain_until, drain_until)
@@ -508,7 +510,7 @@ class Scheduler:
                 self._lifecycle.stop(record, StopReason.SHUTDOWN)
         if not any(record.running for record in self.records.values()):
             self._drained = True
-            self._context.timers.clear(DRAIN_TIMER)
+            self._context.timers.clear_all()
             for record in self.records.values():
                 if record.state is not ModelState.SHUTDOWN:
                     self._lifecycle.change_state(record, ModelState.SHUTDOWN)

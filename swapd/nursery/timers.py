@@ -37,6 +37,11 @@ class Timers:
         """Disarm `key`; nothing happens if it was not armed."""
         self._deadlines.pop(key, None)
 
+    def clear_all(self) -> None:
+        """Disarm everything."""
+        self._deadlines.clear()
+        self._heap.clear()
+
     def earliest(self) -> float:
         """The next deadline, or infinity."""
         self._drop_stale()

@@ -1,0 +1,77 @@
+"""A lease: one request's permission to talk to one ready instance."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import trio
+
+from swapd.nursery.events import Refusal, Revocation, Ticket
+
+if TYPE_CHECKING:
+    from swapd.nursery.manager import Manager
+
+
+class Refused(Exception):
+    """The model cannot be had; `refusal` says why and when to try again."""
+
+    def __init__(self, refusal: Refusal) -> None:
+        super().__init__(refusal.message)
+        self.refusal = refusal
+
+
+class Lease(Ticket):
+    """A ticket with what its holder needs. Made by `Manager.acquire` and `Manager.try_acquire` only.
+
+    Do the work inside `with lease.scope:`; the manager cancels that scope when the work has to end, with
+    the reason in `revoked`. An instance that dies leaves 250 ms to deliver what it had sent already. Call
+    `release` exactly once, whatever happened; it never blocks."""
+
+    __slots__ = ("_decided", "_manager", "base_url", "revoked", "scope")
+
+    def __init__(
+        self,
+        manager: Manager,
+        model: str,
+        *,
+        ready_only: bool = False,
+        queue_timeout_s: float | None = None,
+    ) -> None:
+        super().__init__(model, ready_only=ready_only, queue_timeout_s=queue_timeout_s)
+        self._manager = manager
+        self._decided: trio.Event | None = None
+        self.base_url = ""
+        """Where the instance listens, without a slash at the end: "http://localhost:5800"."""
+        self.scope = trio.CancelScope()
+        self.revoked: Revocation | None = None
+
+    @property
+    def instance_key(self) -> tuple[str, int]:
+        """Identifies the instance for as long as the daemon lives."""
+        return (self.model, self.gen)
+
+    @property
+    def lost(self) -> bool:
+        """Whether the instance is gone."""
+        return self.revoked is Revocation.UPSTREAM_LOST
+
+    def release(self) -> None:
+        """Give the lease back. Synchronous, so that it can stand in a `finally` of a cancelled task."""
+        self._manager.release(self)
+
+    def wake(self) -> None:
+        """Tell the waiting task that its ticket is decided."""
+        if self._decided is not None:
+            self._decided.set()
+
+    async def decision(self) -> None:
+        """Wait until the ticket is granted or refused."""
+        if self._decided is None:
+            self._decided = trio.Event()
+        await self._decided.wait()
+
+    def wait_again(self) -> None:
+        """Become an undecided ticket once more, after the instance was lost."""
+        self._decided = trio.Event()
+        self.scope = trio.CancelScope()
+        self.revoked = None

@@ -1,0 +1,324 @@
+"""The process manager: the one actor that owns the scheduler and carries out what it decides.
+
+Events reach it through an inbox that never blocks the sender. It handles one at a time, awaits nothing in
+between, and leaves everything slow (spawning, probing, stopping) to one task an instance, in a nursery of
+its own. One thing goes past the inbox for speed: a request for a model that is ready, and its release, ask
+the core directly (`try_acquire`, `release`). trio is cooperative, so such a call is as atomic as an event;
+and it is not made while the inbox holds anything that came first."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Sequence
+
+import trio
+
+from swapd.config import Config
+from swapd.nursery.events import (
+    CallDone,
+    Cancel,
+    Crashed,
+    Drained,
+    Effect,
+    Event,
+    Grant,
+    LeaseDone,
+    Refuse,
+    Reload,
+    ReloadApplied,
+    Request,
+    Requeue,
+    ResetBreaker,
+    Revocation,
+    Revoke,
+    Shutdown,
+    Slot,
+    Spawn,
+    StartFailed,
+    StateChanged,
+    Stop,
+    SwapDecided,
+    Tick,
+    Ticket,
+    Unload,
+    UnloadCall,
+)
+from swapd.nursery.instance import InstanceControl, run_instance
+from swapd.nursery.launcher import Launcher, OutputSink
+from swapd.nursery.lease import Lease, Refused
+from swapd.nursery.plans import instance_spec, rules_for, settings_for
+from swapd.nursery.prober import Prober
+from swapd.nursery.reports import Ending, EndingKind, Gone
+from swapd.nursery.scheduler import Scheduler
+from swapd.nursery.snapshot import Snapshot, take_snapshot
+from swapd.observe.logger import Logger
+
+ManagerEvent = StateChanged | SwapDecided | StartFailed | Crashed | ReloadApplied
+"""What subscribers are told, in the order in which it happened."""
+
+LAST_BYTES_S = 0.25
+"""How long a request whose instance died may still deliver what had arrived."""
+
+
+class Manager:
+    """The actor. `run` it in the root nursery; everybody else calls the other methods, from any task.
+
+    The mutable state is the scheduler's; beside it the inbox, the handles of the live instances, the base
+    URL of each model's newest instance, and the callers waiting for an unload."""
+
+    def __init__(
+        self,
+        config: Config,
+        launcher: Launcher,
+        prober: Prober,
+        *,
+        log: Logger,
+        output_of: Callable[[str], OutputSink],
+        instance_uuid: str,
+    ) -> None:
+        self._config = config
+        self._launcher = launcher
+        self._prober = prober
+        self._log = log
+        self._output_of = output_of
+        self._instance_uuid = instance_uuid
+        self._core = Scheduler(rules_for(config), settings_for(config), random.random)
+        self._outbox, self._inbox = trio.open_memory_channel[Event](float("inf"))
+        self._unread = 0
+        """Events in the inbox that a direct call must not overtake."""
+        self._instances: dict[tuple[str, int], InstanceControl] = {}
+        self._base_urls: dict[str, str] = {}
+        self._calls: dict[UnloadCall, trio.Event] = {}
+        self._subscribers: list[Callable[[ManagerEvent], None]] = []
+        self._drained = trio.Event()
+
+    # -- leases ------------------------------------------------------------------------------------
+
+    def try_acquire(self, model: str) -> Lease | None:
+        """A lease at once, if the model is ready and nothing stands in the way; else None, and nothing
+        happened.
+        """
+        if self._unread:
+            return None
+        lease = Lease(self, model)
+        if not self._core.try_grant(lease, trio.current_time()):
+            return None
+        lease.base_url = self._base_urls[model]
+        return lease
+
+    async def acquire(
+        self, model: str, *, ready_only: bool = False, queue_timeout_s: float | None = None
+    ) -> Lease:
+        """Make the model ready, in its turn, and return a lease on it.
+
+        `ready_only` never loads a model. `queue_timeout_s` may shorten the configured queue time limit.
+        Raises `Refused`. Cancelling it takes the ticket out: nothing is started for somebody who has left.
+        """
+        lease = Lease(self, model, ready_only=ready_only, queue_timeout_s=queue_timeout_s)
+        self._post(Request(lease))
+        return await self._decided(lease)
+
+    async def acquire_again(self, lease: Lease) -> Lease:
+        """Wait for a fresh instance, because the granted one was lost before anything was sent to it.
+
+        The request keeps its place by arrival and its share of the concurrency limit. The old lease must
+        not be released any more. Raises `Refused`; cancellation as in `acquire`."""
+        lease.wait_again()
+        self._post(Requeue(lease))
+        return await self._decided(lease)
+
+    async def _decided(self, lease: Lease) -> Lease:
+        try:
+            await lease.decision()
+        except trio.Cancelled:
+            if lease.slot is Slot.WAITING:
+                lease.slot = Slot.ABANDONED
+                self._post(Cancel(lease))
+            elif lease.slot is Slot.GRANTED:
+                self.release(lease)
+            raise
+        if lease.refusal is not None:
+            raise Refused(lease.refusal)
+        return lease
+
+    def release(self, lease: Lease) -> None:
+        """End a lease; see `Lease.release`."""
+        if not self._core.try_release(lease, trio.current_time()):
+            self._post(LeaseDone(lease))
+
+    # -- administration ----------------------------------------------------------------------------
+
+    async def unload(
+        self, models: Sequence[str] | None = None, *, timeout_s: float | None = None, drain: bool = False
+    ) -> None:
+        """Stop these models (None: all) in parallel; return when every one has been stopped.
+
+        Whoever waits for one of them is refused; requests in progress lose their upstream unless `drain`.
+        Cancelling it ends the waiting only."""
+        call = UnloadCall(tuple(models) if models is not None else None, timeout_s, drain)
+        done = self._calls[call] = trio.Event()
+        self._post(Unload(call))
+        await done.wait()
+
+    async def load(self, model: str) -> None:
+        """Make the model ready. Raises `Refused`. Forgets earlier failures: somebody asked for another try."""
+        self._post(ResetBreaker(model))
+        (await self.acquire(model)).release()
+
+    def reload(self, config: Config) -> None:
+        """Apply a new, valid configuration by difference; subscribers get `ReloadApplied`."""
+        self._config = config
+        self._post(Reload(rules_for(config), settings_for(config)))
+
+    def shut_down(self, drain_until: float) -> None:
+        """Refuse newcomers and waiters, let leases end until `drain_until` (trio time), then stop everything.
+
+        `run` returns when all processes are gone. May be called again, to bring the end forward.
+        """
+        self._post(Shutdown(drain_until))
+
+    def kill_all(self) -> None:
+        """End every process tree with SIGKILL, now; for the end that cannot wait."""
+        self.shut_down(trio.current_time())
+        for control in self._instances.values():
+            control.kill()
+
+    def snapshot(self) -> Snapshot:
+        """The state at this moment. For showing; whoever wants a model asks for it with `acquire`."""
+        return take_snapshot(self._core)
+
+    def subscribe(self, callback: Callable[[ManagerEvent], None]) -> Callable[[], None]:
+        """Call `callback` with every event, in order; it must not block. Returns how to end that."""
+        self._subscribers.append(callback)
+        return lambda: self._subscribers.remove(callback)
+
+    @property
+    def live_instances(self) -> int:
+        """How many instances have a process that is not known to be gone."""
+        return len(self._instances)
+
+    # -- the actor ---------------------------------------------------------------------------------
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Handle events until a shutdown is complete and no process is left.
+
+        Cancelling it stops every instance with one second of grace; it returns when they are gone.
+        """
+        async with trio.open_nursery() as instances:
+            task_status.started()
+            while not self._drained.is_set():
+                event: Event = Tick()
+                with trio.move_on_at(self._core.next_deadline()):
+                    event = await self._inbox.receive()
+                    self._unread -= self._must_be_read_first(event)
+                self._handle(event, instances)
+
+    def _post(self, event: Event) -> None:
+        if self._drained.is_set():
+            self._handle(event, None)  # nothing runs any more: the core answers at once
+            return
+        self._unread += self._must_be_read_first(event)
+        self._outbox.send_nowait(event)
+
+    @staticmethod
+    def _must_be_read_first(event: Event) -> bool:
+        return type(event) is not LeaseDone
+
+    def _handle(self, event: Event, instances: trio.Nursery | None) -> None:
+        for effect in self._core.handle(event, trio.current_time()):
+            self._carry_out(effect, instances)
+
+    def _carry_out(self, effect: Effect, instances: trio.Nursery | None) -> None:
+        match effect:
+            case Grant(ticket):
+                lease = _as_lease(ticket)
+                lease.base_url = self._base_urls[lease.model]
+                lease.wake()
+            case Refuse(ticket):
+                _as_lease(ticket).wake()
+            case Revoke(ticket, why):
+                _revoke(_as_lease(ticket), why)
+            case Spawn(model, gen):
+                assert instances is not None
+                self._spawn(model, gen, instances)
+            case Stop(model, gen, grace_s, reason):
+                self._log.debug(
+                    f"[{model}] stop: {reason.value}, grace {grace_s:g} s", event="model.stopping"
+                )
+                if control := self._instances.get((model, gen)):  # else its `Gone` is in the inbox
+                    control.request_stop(grace_s)
+            case CallDone(call):
+                self._calls.pop(call).set()
+            case Drained():
+                self._drained.set()
+            case _:
+                self._publish(effect)
+
+    def _publish(self, event: ManagerEvent) -> None:
+        self._log_event(event)
+        for callback in tuple(self._subscribers):
+            callback(event)
+
+    def _log_event(self, event: ManagerEvent) -> None:
+        log = self._log
+        match event:
+            case StateChanged(model, old, new):
+                log.info(f"[{model}] {old.value} → {new.value}", event=f"model.{new.value}", model=model)
+            case SwapDecided(target, evicted, reason):
+                names = ", ".join(evicted)
+                log.info(
+                    f"[{target}] takes the place of {names}: {reason}", event="swap.decided", model=target
+                )
+            case StartFailed(model, _, message):
+                log.error(f"[{model}] did not start: {message}", event="model.failed", model=model)
+            case Crashed(model, _, message):
+                log.error(f"[{model}] ended unexpectedly: {message}", event="model.failed", model=model)
+            case ReloadApplied():
+                log.info(f"configuration applied: {_summary(event)}", event="config.loaded")
+
+    # -- instances ---------------------------------------------------------------------------------
+
+    def _spawn(self, model: str, gen: int, instances: trio.Nursery) -> None:
+        config = self._config.models[model]
+        self._base_urls[model] = config.proxy.rstrip("/")
+        control = self._instances[model, gen] = InstanceControl()
+        instances.start_soon(self._run_instance, model, gen, control, name=f"instance {model} #{gen}")
+
+    async def _run_instance(self, model: str, gen: int, control: InstanceControl) -> None:
+        """One instance from spawn to gone. A bug in here costs its model one start, not the daemon its
+        life.
+        """
+        try:
+            spec = instance_spec(self._config.models[model], gen, self._instance_uuid)
+            await run_instance(
+                spec, control, self._launcher, self._prober, self._post, self._output_of(model)
+            )
+        except Exception as error:  # noqa: BLE001
+            self._log.error(f"[{model}] internal error: {error!r}", event="model.failed", model=model)
+            self._post(Gone(model, gen, Ending(EndingKind.EXITED, message=f"internal error: {error!r}")))
+        finally:
+            del self._instances[model, gen]
+
+
+def _as_lease(ticket: Ticket) -> Lease:
+    assert isinstance(ticket, Lease)
+    return ticket
+
+
+def _revoke(lease: Lease, why: Revocation) -> None:
+    lease.revoked = why
+    if why is Revocation.UPSTREAM_LOST:
+        lease.scope.deadline = trio.current_time() + LAST_BYTES_S
+    else:
+        lease.scope.cancel()
+
+
+def _summary(applied: ReloadApplied) -> str:
+    counts = {
+        "added": applied.added,
+        "removed": applied.removed,
+        "restarted": applied.restarted,
+        "updated": applied.updated,
+        "unchanged": applied.unchanged,
+    }
+    return ", ".join(f"{len(models)} {word}" for word, models in counts.items() if models) or "no models"

@@ -1,0 +1,92 @@
+"""From the configuration to what the core and the launcher work with."""
+
+from __future__ import annotations
+
+import re
+from urllib.parse import urlsplit
+
+from swapd.config import Config, ModelConfig
+from swapd.nursery.breaker import BreakerSettings
+from swapd.nursery.events import AbandonLoad, ModelRules, Settings
+from swapd.nursery.instance import InstanceSpec
+from swapd.nursery.launcher import LaunchSpec
+from swapd.nursery.policy import Policy
+from swapd.nursery.policy.group import GroupPolicy
+
+
+def rules_for(config: Config) -> dict[str, ModelRules]:
+    """What the scheduler has to know of each model."""
+    return {id: _rules(config, model) for id, model in config.models.items()}
+
+
+def _rules(config: Config, model: ModelConfig) -> ModelRules:
+    return ModelRules(
+        ttl_s=0 if model.keep_loaded else model.ttl_s,
+        unload_timeout_s=model.unload_timeout_s,
+        concurrency_limit=model.concurrency_limit,
+        priority=config.routing.priority.get(model.id, 0),
+        max_wait_s=model.max_wait_s,
+        queue_timeout_s=model.queue_timeout_s,
+        auto_restart=model.auto_restart,
+        launch=model.fingerprint,
+    )
+
+
+def settings_for(config: Config) -> Settings:
+    """What the scheduler has to know beside the models."""
+    restart = config.restart
+    return Settings(
+        policy=policy_for(config),
+        min_loaded_s=config.routing.min_loaded_s,
+        abandon_load=AbandonLoad(config.abandon_load),
+        reload_drain_s=config.reload.drain_s,
+        breaker=BreakerSettings(
+            restart.threshold, restart.base_s, restart.factor, restart.max_s, restart.stable_after_s
+        ),
+    )
+
+
+def policy_for(config: Config) -> Policy:
+    """The policy that the configuration selects."""
+    return GroupPolicy()
+
+
+def instance_spec(model: ModelConfig, gen: int, instance_uuid: str) -> InstanceSpec:
+    """How to start one instance of the model, and when it counts as ready."""
+    launch = LaunchSpec(
+        model=model.id,
+        gen=gen,
+        argv=model.argv,
+        env=model.env,
+        base_url=model.proxy.rstrip("/"),
+        stop_argv=model.stop_argv,
+        own_port=_own_port(model),
+        instance_uuid=instance_uuid,
+    )
+    return InstanceSpec(
+        launch=launch,
+        check_url=_check_url(model),
+        health_timeout_s=model.health_timeout_s,
+        ready_hint=re.compile(model.ready_hint) if model.ready_hint else None,
+    )
+
+
+def _own_port(model: ModelConfig) -> int | None:
+    """The assigned port, if the server itself is to listen there; a hand-written address is not our
+    business.
+    """
+    try:
+        in_use = urlsplit(model.proxy).port
+    except ValueError:
+        return None
+    return model.port if model.port is not None and in_use == model.port else None
+
+
+def _check_url(model: ModelConfig) -> str | None:
+    """The address to poll. Of a `checkEndpoint` that is a whole URL only path and query count."""
+    if model.check_endpoint.strip() == "none":
+        return None
+    endpoint = urlsplit(model.check_endpoint)
+    base = model.proxy.rstrip("/")
+    path = endpoint.path if endpoint.path.startswith("/") or not endpoint.path else f"/{endpoint.path}"
+    return f"{base}{path}?{endpoint.query}" if endpoint.query else f"{base}{path}"
