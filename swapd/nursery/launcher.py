@@ -8,8 +8,7 @@ on this machine; the tests put it nowhere at all.
 from __future__ import annotations
 
 import signal as signals
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Protocol
 
 import trio
@@ -83,7 +82,7 @@ class StopGrace:
 
     def __init__(self, deadline: float) -> None:
         self._deadline = deadline
-        self._scopes: set[trio.CancelScope] = set()
+        self._scopes: list[trio.CancelScope] = []
 
     @property
     def deadline(self) -> float:
@@ -96,15 +95,11 @@ class StopGrace:
         for scope in self._scopes:
             scope.deadline = self._deadline
 
-    @contextmanager
-    def limit(self) -> Iterator[trio.CancelScope]:
-        """A cancel scope around work that may go on until the grace is over."""
-        with trio.CancelScope(deadline=self._deadline) as scope:
-            self._scopes.add(scope)
-            try:
-                yield scope
-            finally:
-                self._scopes.discard(scope)
+    def limit(self) -> trio.CancelScope:
+        """A cancel scope, to be entered once, around work that may go on until the grace is over."""
+        scope = trio.CancelScope(deadline=self._deadline)
+        self._scopes.append(scope)
+        return scope
 
 
 class Process(Protocol):

@@ -1,0 +1,347 @@
+"""Finding and ending every process that descends from one leader.
+
+A signal to the process group reaches most of a tree, but not the child that made itself leader of a
+group or session of its own, nor the daemon that forked twice. Those are found on Linux in /proc:
+
+- by **parent links**, from the leader down, while it lives;
+- by **session and group**, which still carry the leader's pid after it has ended (and cannot belong to
+  anybody else, as the leader is reaped last);
+- by the **marker**: SWAPD_INSTANCE, SWAPD_MODEL and SWAPD_GEN in the environment they were started with;
+- by **memory**: whoever was once seen in the tree is in it (pid and start time, as pids come again);
+- by **elimination**: an orphan whose environment tells nothing (some programs overwrite it with their
+  title), when no other instance lives that it could come from.
+
+**What this costs when nothing is left**, which is nearly always. The daemon is a child subreaper, so
+when a process of the tree loses its parent it becomes a child of the daemon. Once the leader has ended,
+whatever is left of the tree therefore hangs below a child of the daemon that is none of those it started
+itself. The kernel lists our children in one small file per thread of ours; if all are known, nothing is
+left, and /proc is not walked at all. Where the kernel lacks that file, a walk costs 5 to 10 µs a process.
+"""
+
+from __future__ import annotations
+
+import os
+import signal as signals
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from pathlib import Path
+
+import trio
+from attrs import frozen
+
+REMOVE_LIMIT_S = 2.0
+_WALK_SLICE = 128
+
+
+@frozen
+class Marker:
+    """What an instance's processes carry in their environment."""
+
+    instance: str
+    model: str
+    gen: str
+
+    def environment(self) -> dict[str, str]:
+        return {"SWAPD_INSTANCE": self.instance, "SWAPD_MODEL": self.model, "SWAPD_GEN": self.gen}
+
+
+@frozen
+class ProcessEntry:
+    """One line of the process table, from /proc/PID/stat (proc_pid_stat(5))."""
+
+    pid: int
+    parent: int
+    group: int
+    session: int
+    start_ticks: int
+    """Clock ticks between the boot and the start: with the pid, the identity of a process."""
+    alive: bool
+    """False for one that has ended and waits to be reaped."""
+
+
+ProcessTable = dict[int, ProcessEntry]
+
+
+class OwnChildren:
+    """The pids of the children the daemon has started itself and not yet reaped.
+
+    Whoever starts one adds it, and discards it after reaping it. Everything else that turns out to be
+    a child of the daemon was orphaned somewhere below and came to it because it is the subreaper.
+    """
+
+    def __init__(self) -> None:
+        self._parents: set[int] = set()
+        self._helpers: set[int] = set()
+
+    def __contains__(self, pid: int) -> bool:
+        return pid in self._parents or pid in self._helpers
+
+    def add(self, pid: int) -> None:
+        """One that may start processes of its own: a leader, a stop command."""
+        self._parents.add(pid)
+
+    def add_helper(self, pid: int) -> None:
+        """One that starts nothing, such as the guardian."""
+        self._helpers.add(pid)
+
+    def discard(self, pid: int) -> None:
+        self._parents.discard(pid)
+        self._helpers.discard(pid)
+
+    def is_only_parent(self, pid: int) -> bool:
+        """Whether orphans, if there are any, can only have come from this one."""
+        return self._parents == {pid}
+
+
+class ProcessTree:
+    """The tree below one leader, valid until the leader is reaped.
+
+    The mutable state is the memory of members seen; every look at the process table adds to it.
+    `adopts_orphans` says whether this process is a child subreaper.
+    """
+
+    def __init__(self, leader: int, marker: Marker, own: OwnChildren, *, adopts_orphans: bool) -> None:
+        self._leader = leader
+        self._marker = marker
+        self._own = own
+        self._adopts_orphans = adopts_orphans
+        self._seen: dict[int, int] = {}
+        entry = read_entry(leader)
+        self._leader_start = entry.start_ticks if entry else 0
+
+    def signal_group(self, signal: signals.Signals) -> None:
+        # ESRCH: no such group; macOS answers EPERM when nothing but zombies is left in it.
+        with suppress(ProcessLookupError, PermissionError):
+            os.killpg(self._leader, signal)
+
+    async def terminate(self) -> None:
+        """SIGTERM to the group, then to each member outside it."""
+        self.signal_group(signals.SIGTERM)
+        for entry in self._members(await _walk()):
+            if entry.alive and entry.group != self._leader:
+                signal_entry(entry, signals.SIGTERM)
+
+    def kill(self) -> None:
+        """SIGKILL to the group and to each member, the leader included. Does not wait."""
+        self.signal_group(signals.SIGKILL)
+        self._kill_members(self._members(_walk_at_once()))
+
+    async def remove(self) -> list[ProcessEntry]:
+        """After the leader has ended: kill what is left, until two looks in a row find nothing.
+
+        Returns those that still live after two seconds, which takes a process stuck in the kernel. Two
+        looks, because a process can fork and end just while its surroundings are looked at.
+        """
+        self.signal_group(signals.SIGKILL)
+        deadline = trio.current_time() + REMOVE_LIMIT_S
+        pause = 0.001
+        empty_looks = 0
+        while True:
+            left = await self._look()
+            if not left:
+                empty_looks += 1
+                if empty_looks == 2:
+                    return []
+                continue
+            if trio.current_time() >= deadline:
+                return left
+            empty_looks = 0
+            self.signal_group(signals.SIGKILL)
+            self._kill_members(left)
+            await trio.sleep(pause)
+            pause = min(2 * pause, 0.05)
+
+    async def _look(self) -> list[ProcessEntry]:
+        """The live members besides the leader, which has ended. Dead ones that came to us are reaped."""
+        if self._adopts_orphans and _every_child_is(self._own.__contains__):
+            return []
+        members = self._members(await _walk())
+        for entry in members:
+            if not entry.alive and entry.parent == os.getpid():
+                _reap(entry.pid)
+        return [entry for entry in members if entry.alive]
+
+    @staticmethod
+    def _kill_members(members: Iterable[ProcessEntry]) -> None:
+        for entry in members:
+            if entry.alive:
+                signal_entry(entry, signals.SIGKILL)
+
+    def _members(self, table: ProcessTable) -> list[ProcessEntry]:
+        """Everything in the tree but the leader, dead or alive."""
+        children = _children_by_parent(table)
+        if self._adopts_orphans:
+            candidates = _descendants(os.getpid(), children, stop_at=self._own)
+        else:
+            candidates = list(table.values())
+        members: dict[int, ProcessEntry] = {}
+        for entry in _descendants(self._leader, children, stop_at=self._own):
+            members[entry.pid] = entry
+        for entry in candidates:
+            if entry.pid not in members and self._belongs(entry):
+                members[entry.pid] = entry
+                for below in _descendants(entry.pid, children, stop_at=self._own):
+                    members[below.pid] = below
+        self._seen.update((entry.pid, entry.start_ticks) for entry in members.values())
+        return list(members.values())
+
+    def _belongs(self, entry: ProcessEntry) -> bool:
+        if entry.start_ticks < self._leader_start or entry.pid in self._own or entry.pid == os.getpid():
+            return False
+        if self._leader in (entry.group, entry.session):
+            return True
+        if self._seen.get(entry.pid) == entry.start_ticks:
+            return True
+        if not entry.alive:
+            return False
+        marker = read_marker(entry.pid)
+        if marker is None:
+            return self._can_only_be_ours(entry)
+        return marker == self._marker
+
+    def _can_only_be_ours(self, entry: ProcessEntry) -> bool:
+        # Children that other parts of the daemon start without telling us share the daemon's session;
+        # as PID 1 of a container the daemon is also given orphans that never were below it.
+        return (
+            self._adopts_orphans
+            and os.getpid() != 1
+            and entry.parent == os.getpid()
+            and entry.session != os.getsid(0)
+            and self._own.is_only_parent(self._leader)
+        )
+
+
+def read_entry(pid: int) -> ProcessEntry | None:
+    """The table's line for one pid; None if there is no such process, or no /proc."""
+    stat = _read(f"/proc/{pid}/stat")
+    if stat is None:
+        return None
+    # The second field is the program's name in parentheses; it may hold blanks and parentheses itself.
+    fields = stat[stat.rindex(b")") + 2 :].split(b" ", 20)
+    state, threads = fields[0], int(fields[17])
+    return ProcessEntry(
+        pid=pid,
+        parent=int(fields[1]),
+        group=int(fields[2]),
+        session=int(fields[3]),
+        start_ticks=int(fields[19]),
+        # A main thread that ended before the others shows as a zombie while the process lives on.
+        alive=state not in b"ZX" or threads > 1,
+    )
+
+
+def read_marker(pid: int) -> Marker | None:
+    """The marker in the environment a process was started with; None if it has none or is not ours to
+    read."""
+    environment = _read(f"/proc/{pid}/environ")
+    if environment is None:
+        return None
+    found: dict[bytes, str] = {}
+    for item in environment.split(b"\0"):
+        name, _, value = item.partition(b"=")
+        if name.startswith(b"SWAPD_"):
+            found[name] = os.fsdecode(value)
+    try:
+        return Marker(found[b"SWAPD_INSTANCE"], found[b"SWAPD_MODEL"], found[b"SWAPD_GEN"])
+    except KeyError:
+        return None
+
+
+def signal_entry(entry: ProcessEntry, signal: signals.Signals) -> None:
+    """Signal the process that `entry` describes, and not another that got its pid since."""
+    try:
+        pidfd = os.pidfd_open(entry.pid)
+    except ProcessLookupError:
+        return
+    except OSError:  # no pidfds here: then by number, the time from the look to the signal being short
+        pidfd = None
+    try:
+        now = read_entry(entry.pid)
+        if now is None or now.start_ticks != entry.start_ticks:
+            return
+        if pidfd is None:
+            os.kill(entry.pid, signal)
+        else:
+            signals.pidfd_send_signal(pidfd, signal)
+    except OSError:
+        pass  # gone, or of another user (a set-user-ID program)
+    finally:
+        if pidfd is not None:
+            os.close(pidfd)
+
+
+async def _walk() -> ProcessTable:
+    """The process table, letting other tasks run every millisecond or so."""
+    table: ProcessTable = {}
+    for count, pid in enumerate(_pids()):
+        if count % _WALK_SLICE == 0:
+            await trio.lowlevel.checkpoint()
+        if entry := read_entry(pid):
+            table[pid] = entry
+    return table
+
+
+def _walk_at_once() -> ProcessTable:
+    return {pid: entry for pid in _pids() if (entry := read_entry(pid))}
+
+
+def _pids() -> list[int]:
+    try:
+        return [int(name) for name in os.listdir("/proc") if name.isdecimal()]  # noqa: PTH208 - names, fast
+    except OSError:  # macOS
+        return []
+
+
+def _children_by_parent(table: ProcessTable) -> dict[int, list[ProcessEntry]]:
+    children: dict[int, list[ProcessEntry]] = {}
+    for entry in table.values():
+        children.setdefault(entry.parent, []).append(entry)
+    return children
+
+
+def _descendants(
+    root: int, children: dict[int, list[ProcessEntry]], *, stop_at: OwnChildren
+) -> list[ProcessEntry]:
+    """Everything below `root`, without entering what the daemon itself has started."""
+    found: list[ProcessEntry] = []
+    parents = [root]
+    while parents:
+        for entry in children.get(parents.pop(), ()):
+            if entry.pid not in stop_at:
+                found.append(entry)
+                parents.append(entry.pid)
+    return found
+
+
+def _every_child_is(known: Callable[[int], bool]) -> bool:
+    """Whether all children of this process are known; False if the kernel does not tell."""
+    try:
+        for thread in Path("/proc/self/task").iterdir():
+            listed = _read(f"{thread}/children")
+            if listed is None or not all(known(int(pid)) for pid in listed.split()):
+                return False
+    except OSError:
+        return False
+    return True
+
+
+def _reap(pid: int) -> None:
+    with suppress(ChildProcessError):  # the daemon's reaper was faster
+        os.waitpid(pid, os.WNOHANG)
+
+
+def _read(path: str) -> bytes | None:
+    """A file of /proc, whole. With bare descriptors: five times as fast as a file object."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return None
+    try:
+        parts = []
+        while part := os.read(descriptor, 65536):
+            parts.append(part)
+        return b"".join(parts)
+    except OSError:  # it ended while we read
+        return None
+    finally:
+        os.close(descriptor)
