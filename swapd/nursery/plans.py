@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import re
 from urllib.parse import urlsplit
 
-from swapd.config import Config, ModelConfig
+from swapd.config import Config, ModelConfig, expressions
 from swapd.nursery.breaker import BreakerSettings
 from swapd.nursery.events import AbandonLoad, ModelRules, Settings
 from swapd.nursery.instance import InstanceSpec
 from swapd.nursery.launcher import LaunchSpec
-from swapd.nursery.policy import Policy
-from swapd.nursery.policy.group import GroupPolicy
+from swapd.nursery.policy import Policy, matrix
+from swapd.nursery.policy.group import Group, GroupPolicy
+from swapd.nursery.policy.matrix import MatrixPolicy
 
 
 def rules_for(config: Config) -> dict[str, ModelRules]:
@@ -24,7 +24,7 @@ def _rules(config: Config, model: ModelConfig) -> ModelRules:
         ttl_s=0 if model.keep_loaded else model.ttl_s,
         unload_timeout_s=model.unload_timeout_s,
         concurrency_limit=model.concurrency_limit,
-        priority=config.routing.priority.get(model.id, 0),
+        priority=config.routing.priorities.get(model.id, 0),
         max_wait_s=model.max_wait_s,
         queue_timeout_s=model.queue_timeout_s,
         auto_restart=model.auto_restart,
@@ -48,7 +48,32 @@ def settings_for(config: Config) -> Settings:
 
 def policy_for(config: Config) -> Policy:
     """The policy that the configuration selects."""
-    return GroupPolicy()
+    routing = config.routing
+    if routing.engine == "matrix" and routing.matrix is not None:
+        sets = [(each.name, _expression(each.expression)) for each in routing.matrix.sets]
+        return MatrixPolicy(sets, routing.matrix.costs)
+    return GroupPolicy(
+        Group(
+            name=group.name,
+            members=frozenset(group.members),
+            swap=group.swap,
+            exclusive=group.exclusive,
+            persistent=group.persistent,
+        )
+        for group in routing.groups.values()
+    )
+
+
+def _expression(tree: expressions.Expression) -> matrix.Expression:
+    match tree:
+        case expressions.Model(id):
+            return matrix.Leaf(id)
+        case expressions.Reference(name):
+            return matrix.Reference(name)
+        case expressions.AnyOf(parts):
+            return matrix.AnyOf(tuple(_expression(part) for part in parts))
+        case expressions.AllOf(parts):
+            return matrix.AllOf(tuple(_expression(part) for part in parts))
 
 
 def instance_spec(model: ModelConfig, gen: int, instance_uuid: str) -> InstanceSpec:
@@ -67,7 +92,7 @@ def instance_spec(model: ModelConfig, gen: int, instance_uuid: str) -> InstanceS
         launch=launch,
         check_url=_check_url(model),
         health_timeout_s=model.health_timeout_s,
-        ready_hint=re.compile(model.ready_hint) if model.ready_hint else None,
+        ready_hint=model.ready_hint,
     )
 
 
