@@ -161,7 +161,7 @@ class Manager:
         await done.wait()
 
     async def load(self, model: str) -> None:
-        """Make the model ready. Raises `Refused`. Forgets earlier failures: somebody asked for another try."""
+        """Make the model ready, whatever failures went before. Raises `Refused`."""
         self._post(ResetBreaker(model))
         (await self.acquire(model)).release()
 

@@ -34,7 +34,7 @@ Every iteration is in a sorted or an insertion order, so the same events give th
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from swapd.nursery import refusals
 from swapd.nursery.claims import Claims
@@ -238,6 +238,9 @@ class Scheduler:
         record = self.records[ticket.model]
         shadowed = self._claims.is_shadowed(record.id)
         if (swap := self._swaps.active.get(record.id)) is not None:
+            if swap.aborted and (stuck := self._first_stuck((record.id, *sorted(swap.pending)))):
+                refuse(self._context, ticket, refusals.stop_stuck(stuck))
+                return True
             if swap.aborted or shadowed:
                 return False
             swap.waiters.append(ticket)
@@ -268,12 +271,15 @@ class Scheduler:
         """Why waiting would not help this ticket, if so."""
         if ticket.ready_only and record.state is not ModelState.READY:
             return refusals.not_loaded(record.id)
-        for id in (record.id, *plan):
-            if self.records[id].stuck:
-                return refusals.stop_stuck(id)
+        if stuck := self._first_stuck((record.id, *plan)):
+            return refusals.stop_stuck(stuck)
         if record.breaker.is_open(self._context.now):
             return self._crash_looping(record)
         return None
+
+    def _first_stuck(self, ids: Iterable[str]) -> str | None:
+        """Which of these has a process that does not die, if any."""
+        return next((id for id in ids if self.records[id].stuck), None)
 
     def _crash_looping(self, record: ModelRecord) -> Refusal:
         return refusals.crash_looping(record.id, record.breaker, self._context.now)
