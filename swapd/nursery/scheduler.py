@@ -169,9 +169,9 @@ class Scheduler:
         self._epoch += 1
         self._context.now = now
         effects = self._context.effects = []
+        self._dispatch(event)
         for key in self._context.timers.pop_due(now):
             self._timer_fired(key)
-        self._dispatch(event)
         self._settle()
         return effects
 
