@@ -56,3 +56,13 @@ def check_transition(model: str, old: ModelState, new: ModelState) -> None:
     """Raise `IllegalTransition` unless `old` → `new` is in the table."""
     if new not in TRANSITIONS[old]:
         raise IllegalTransition(f"{model}: {old.value} → {new.value}")
+
+
+def diagram() -> str:
+    """The table as a Mermaid state diagram, for the design note."""
+    arrows = [
+        f"    {old.value} --> {new.value}: {trigger}"
+        for old, moves in TRANSITIONS.items()
+        for new, trigger in moves.items()
+    ]
+    return "\n".join(["stateDiagram-v2", "    [*] --> stopped", *arrows])
