@@ -11,5 +11,5 @@ NOTE = Path(__file__).parents[3] / "docs" / "design" / "scheduler.md"
 
 def test_the_state_diagram_is_the_transition_table() -> None:
     assert f"```mermaid\n{diagram()}\n```" in NOTE.read_text(), (
-        f"paste the output of `python -c 'from swapd.nursery.states import diagram; print(diagram())'` into {NOTE.name}"
+        "renew it: python -c 'from swapd.nursery.states import diagram; print(diagram())'"
     )
