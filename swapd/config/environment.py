@@ -1,0 +1,143 @@
+"""`${env.NAME}` placeholders: replaced in the text of a file before YAML sees it.
+
+The replacement is textual on purpose (a variable may supply a number, a list item or half a word), so it
+has to know what is a YAML comment, and has to remember what it changed to keep positions true.
+"""
+
+from __future__ import annotations
+
+import re
+from bisect import bisect_right
+from collections.abc import Mapping
+from pathlib import Path
+
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+from ruamel.yaml.tokens import DocumentEndToken, DocumentStartToken, ScalarToken, StreamStartToken
+
+from swapd.config.problems import ProblemLog
+from swapd.config.sources import Edit, SourceText
+
+PLACEHOLDER = re.compile(r"\$\{env\.([A-Za-z_][A-Za-z0-9_]*)\}")
+_BREAKING = ("\n", "\r", "\x00")
+
+Span = tuple[int, int]
+
+
+def substitute(
+    name: str, written: str, path: Path | None, environ: Mapping[str, str], log: ProblemLog
+) -> SourceText:
+    """The text with its placeholders replaced; what cannot be replaced stays and is reported.
+
+    A value that itself holds a placeholder is resolved too, once.
+    """
+    source = SourceText(name, written, written, (), path)
+    log.sources.append(source)
+    if "${env." not in written:
+        return source
+    pieces: list[str] = []
+    edits: list[Edit] = []
+    kept = length = 0
+    for match in _needed(written):
+        used: dict[str, str] = {}
+        value = _value(match[1], match.span(), source, environ, log, used)
+        if value is None:
+            continue
+        pieces += (written[kept : match.start()], value)
+        length += match.start() - kept
+        edits.append(Edit(tuple(used.items()), *match.span(), length, length + len(value)))
+        length += len(value)
+        kept = match.end()
+    pieces.append(written[kept:])
+    source.text = "".join(pieces)
+    source.edits = edits
+    return source
+
+
+def _value(
+    name: str,
+    span: Span,
+    source: SourceText,
+    environ: Mapping[str, str],
+    log: ProblemLog,
+    used: dict[str, str],
+) -> str | None:
+    """What stands for one placeholder, quotes and backslashes escaped; `used` collects plain values."""
+    outermost = not used
+    value = environ.get(name)
+    if value is None:
+        log.error(
+            "env-unset",
+            f"the environment variable {name} is not set",
+            span=(source, *span),
+            hint=f"set {name} for the daemon, or remove the placeholder",
+        )
+        return None
+    if any(character in value for character in _BREAKING):
+        log.error(
+            "env-chars",
+            f"the environment variable {name} holds a line feed, a carriage return or a NUL",
+            span=(source, *span),
+            hint="such a value cannot stand in a line of YAML",
+        )
+        return None
+    used[name] = value
+    escaped = value.replace("\\", "\\\\").replace('"', '\\"')
+    if not outermost:
+        return escaped
+    return PLACEHOLDER.sub(
+        lambda inner: _value(inner[1], span, source, environ, log, used) or inner[0], escaped
+    )
+
+
+def _needed(text: str) -> list[re.Match[str]]:
+    """The placeholders outside YAML comments, up to the end of the first document."""
+    matches = list(PLACEHOLDER.finditer(text))
+    if not _may_hold_comments(text, matches):
+        return matches
+    spans = _content_spans(text)
+    starts = [start for start, _ in spans]
+
+    def is_content(match: re.Match[str]) -> bool:
+        index = bisect_right(starts, match.start()) - 1
+        return index >= 0 and match.start() < spans[index][1]
+
+    return [match for match in matches if is_content(match)]
+
+
+def _may_hold_comments(text: str, matches: list[re.Match[str]]) -> bool:
+    """True when some placeholder may stand in a comment or behind the first document."""
+    if re.search(r"^(---|\.\.\.)", text, re.MULTILINE):
+        return True
+    return any("#" in text[text.rfind("\n", 0, match.start()) + 1 : match.start()] for match in matches)
+
+
+def _content_spans(text: str) -> list[Span]:
+    """The spans of all scalars of the first document, in order.
+
+    Placeholders are masked by plain words of the same length first: `[${env.K}]` is not YAML as it stands.
+    If the text does not scan even so, everything that no `#` precedes on its line counts as content.
+    """
+    masked = PLACEHOLDER.sub(lambda match: "x" * len(match[0]), text)
+    spans: list[Span] = []
+    seen_content = False
+    try:
+        for token in YAML(typ="safe", pure=True).scan(masked):
+            if isinstance(token, ScalarToken):
+                spans.append((token.start_mark.index, token.end_mark.index))
+            if isinstance(token, (DocumentStartToken, DocumentEndToken)) and seen_content:
+                break
+            seen_content = seen_content or not isinstance(token, (StreamStartToken, DocumentStartToken))
+    except YAMLError:
+        return _uncommented_spans(text)
+    return spans
+
+
+def _uncommented_spans(text: str) -> list[Span]:
+    spans: list[Span] = []
+    start = 0
+    for line in text.splitlines(keepends=True):
+        comment = re.search(r"(^|\s)#", line)
+        spans.append((start, start + (comment.start() if comment else len(line))))
+        start += len(line)
+    return spans

@@ -1,0 +1,191 @@
+"""Loading a configuration: the steps in order.
+
+Errors of an earlier step hide those of later ones, because what follows from a wrong premise only misleads;
+within a step everything that can be found is reported together.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from types import MappingProxyType
+
+from attrs import field, frozen
+
+from swapd.config import nodes
+from swapd.config.build_models import build_models
+from swapd.config.build_names import build_api_keys, build_peers, build_preload
+from swapd.config.build_routing import build_routing
+from swapd.config.build_selectors import NameTable, SelectorBuilder, check_profiles
+from swapd.config.build_settings import passed_through, settle
+from swapd.config.configuration import Config, RootKeys
+from swapd.config.declare import keys_of, load_keys
+from swapd.config.entry_checks import check_entries, check_old_profiles
+from swapd.config.environment import substitute
+from swapd.config.frozen import FrozenMap
+from swapd.config.locate import Places
+from swapd.config.merging import merge_all
+from swapd.config.nodes import Scalar
+from swapd.config.prepare import Prepared, prepare
+from swapd.config.problems import Problem, ProblemLog
+from swapd.config.reading import parse_root, read_source, source_paths
+from swapd.config.sources import Sources, SourceText
+
+_NO_PORTS: Mapping[str, int] = MappingProxyType({})
+
+
+@frozen
+class Loaded:
+    """The outcome of a load: a configuration, or None when a problem is an error.
+
+    `files` are the files that were read, in order.
+    """
+
+    config: Config | None
+    problems: tuple[Problem, ...]
+    files: tuple[Path, ...] = field(default=())
+
+    @property
+    def errors(self) -> tuple[Problem, ...]:
+        return tuple(problem for problem in self.problems if problem.is_error)
+
+    @property
+    def warnings(self) -> tuple[Problem, ...]:
+        return tuple(problem for problem in self.problems if not problem.is_error)
+
+
+def load(
+    sources: Sources, *, environ: Mapping[str, str] = os.environ, sticky_ports: Mapping[str, int] = _NO_PORTS
+) -> Loaded:
+    """Load the files of `sources`. Bad input never raises; it makes problems.
+
+    `environ` supplies the values of `${env.NAME}`; `sticky_ports` the ports in use by model ID, which models
+    keep over a reload.
+    """
+    log = ProblemLog()
+    paths = source_paths(sources, log)
+    roots: list[nodes.Mapping] = []
+    read: list[Path] = []
+    if not log.failed():
+        for path in paths:
+            result = read_source(path, environ, log)
+            if result is not None:
+                read.append(path)
+                if result[1] is not None:
+                    roots.append(result[1])
+    config = None if log.failed() else _build(roots, sticky_ports, log)
+    return Loaded(config, log.result(), tuple(read))
+
+
+def loads(
+    text: str,
+    *,
+    environ: Mapping[str, str] = os.environ,
+    sticky_ports: Mapping[str, int] = _NO_PORTS,
+    name: str = "<text>",
+) -> Loaded:
+    """Load a single document from a string; `name` stands for the file in messages."""
+    log = ProblemLog()
+    source = substitute(name, text, None, environ, log)
+    root = parse_root(source, log)
+    config = None if log.failed() else _build([] if root is None else [root], sticky_ports, log)
+    return Loaded(config, log.result())
+
+
+def _build(roots: list[nodes.Mapping], sticky_ports: Mapping[str, int], log: ProblemLog) -> Config | None:
+    root = merge_all(roots, log)
+    if log.failed():
+        return None
+    if root is None:
+        source = log.sources[0] if log.sources else SourceText("<nothing>", "", "")
+        root = nodes.Mapping(source, 0, 0, {})
+    mark_secrets(root, log)
+    prepared = prepare(root, keys_of(RootKeys), sticky_ports, log)
+    if prepared is None:
+        return None
+    places = Places(prepared.root, log)
+    keys = _typed(places, log)
+    return None if keys is None else _Assembly(keys, prepared, places, log).run()
+
+
+def _typed(places: Places, log: ProblemLog) -> RootKeys | None:
+    """Steps 8 and 9: types, defaults, checks within one entry, settings."""
+    log.step = 8
+    check_old_profiles(places)
+    keys = RootKeys(**load_keys(RootKeys, places.root, (), log))
+    if log.failed():
+        return None
+    check_entries(keys, places)
+    if log.failed():
+        return None
+    log.step = 9
+    keys = settle(keys, places)
+    return None if log.failed() else keys
+
+
+@frozen(eq=False)
+class _Assembly:
+    """Steps 10 to 18: everything that relates several entries to each other."""
+
+    keys: RootKeys
+    prepared: Prepared
+    places: Places
+    log: ProblemLog
+
+    def run(self) -> Config | None:
+        keys, places, log = self.keys, self.places, self.log
+        built = build_models(keys, self.prepared.models, places)
+        if log.failed():
+            return None
+        routing = build_routing(keys, built.names, places)
+        if log.failed():
+            return None
+        log.step = 14
+        preload = build_preload(keys, built.names, places)
+        log.step = 15
+        api_keys = build_api_keys(keys, places)
+        if log.failed():
+            return None
+        log.step = 16
+        peers, peer_names = build_peers(keys, built.names, places)
+        if log.failed():
+            return None
+        log.step = 17
+        table = NameTable(built.names, peer_names, keys.selectors)
+        selectors = SelectorBuilder(keys, table, built.models, routing, places).build()
+        if log.failed():
+            return None
+        log.step = 18
+        profiles = check_profiles(keys, table, places)
+        if log.failed():
+            return None
+        return Config(
+            **passed_through(keys),
+            models=built.models,
+            routing=routing,
+            profiles=profiles,
+            selectors=selectors,
+            peers=peers,
+            preload=preload,
+            api_keys=api_keys,
+            macros=FrozenMap({name: macro.value for name, macro in self.prepared.macros.items()}),
+            names=built.names,
+            peer_names=peer_names,
+        )
+
+
+def mark_secrets(root: nodes.Mapping, log: ProblemLog) -> None:
+    """Note the spans of keys, so that no source line is ever shown with one."""
+    secret: list[nodes.Node] = []
+    api_keys = root.get("apiKeys")
+    if isinstance(api_keys, nodes.Sequence):
+        for item in api_keys.items:
+            secret.append(item if not isinstance(item, nodes.Mapping) else item.get("key") or item)
+    peers = root.get("peers")
+    if isinstance(peers, nodes.Mapping):
+        for _, peer in peers.items():
+            key = peer.get("apiKey") if isinstance(peer, nodes.Mapping) else None
+            if key is not None:
+                secret.append(key)
+    log.secrets += [(node.source, node.start, node.end) for node in secret if isinstance(node, Scalar)]

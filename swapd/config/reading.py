@@ -1,0 +1,120 @@
+"""Finding, reading and preparing the source files (step 1 of a load)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping as MappingABC
+from os.path import abspath
+from pathlib import Path
+
+from swapd.config import nodes
+from swapd.config.environment import substitute
+from swapd.config.nodes import is_null, kind_of
+from swapd.config.problems import ProblemLog
+from swapd.config.sources import Sources, SourceText
+from swapd.config.yaml_reader import parse
+
+YAML_SUFFIXES = (".yml", ".yaml")
+
+
+def source_paths(sources: Sources, log: ProblemLog) -> list[Path]:
+    """The files to read, in order."""
+    if not sources.files and sources.directory is None:
+        log.error(
+            "source-missing",
+            "no configuration was named",
+            hint="give --config FILE or --config-dir DIR",
+        )
+        return []
+    paths = list(sources.files)
+    if sources.directory is not None:
+        try:
+            found = yaml_files(sources.directory)
+        except OSError as error:
+            log.error(
+                "source-unreadable",
+                f"the directory {sources.directory} cannot be read: {error.strerror or error}",
+                file=sources.directory,
+                hint="check the path given with --config-dir and its permissions",
+            )
+            return []
+        if not found and not sources.files:
+            log.error(
+                "source-none",
+                f"the directory {sources.directory} holds no .yml or .yaml file",
+                file=sources.directory,
+                hint="put a configuration there, or name a file with --config",
+            )
+        paths += found
+    return _without_overlap(paths, log)
+
+
+def yaml_files(directory: Path) -> list[Path]:
+    """The regular `*.yml` and `*.yaml` files right in a directory, in byte order of their names.
+
+    Raises OSError when the directory cannot be read.
+    """
+    return sorted(
+        path for path in directory.iterdir() if path.name.endswith(YAML_SUFFIXES) and path.is_file()
+    )
+
+
+def _without_overlap(paths: list[Path], log: ProblemLog) -> list[Path]:
+    seen: set[str] = set()
+    kept: list[Path] = []
+    for path in paths:
+        normal = abspath(path)  # noqa: PTH100 - lexical: symlinks are not resolved for this comparison
+        if normal in seen:
+            log.error(
+                "source-overlap",
+                f"{path} is given twice, by --config and --config-dir or by two --config",
+                file=path,
+                hint="leave one of them out",
+            )
+            continue
+        seen.add(normal)
+        kept.append(path)
+    return kept
+
+
+def read_source(
+    path: Path, environ: MappingABC[str, str], log: ProblemLog
+) -> tuple[SourceText, nodes.Mapping | None] | None:
+    """Read one file; the mapping is None when the file contributes nothing or is broken."""
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        log.error(
+            "source-unreadable",
+            f"{path} cannot be read: {error.strerror or error}",
+            file=path,
+            hint="check the path and its permissions",
+        )
+        return None
+    try:
+        written = content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        log.error(
+            "source-unreadable",
+            f"{path} is not UTF-8 (byte {error.start})",
+            file=path,
+            hint="save the file as UTF-8",
+        )
+        return None
+    source = substitute(str(path), written, path, environ, log)
+    return source, parse_root(source, log)
+
+
+def parse_root(source: SourceText, log: ProblemLog) -> nodes.Mapping | None:
+    """The root mapping of a text; None when it is empty or broken."""
+    root = parse(source, log)
+    if root is None or is_null(root):
+        return None
+    if not isinstance(root, nodes.Mapping):
+        log.error(
+            "yaml-root",
+            f"the document must be a mapping of keys, this one is a {kind_of(root)}",
+            at=root,
+            hint="a configuration starts with keys such as models: at the left margin",
+        )
+        return None
+    return root

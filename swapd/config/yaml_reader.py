@@ -1,0 +1,294 @@
+"""From YAML text to a document tree.
+
+The library scans and parses; resolving types, anchors, merge keys and duplicate keys happens here on its
+events, because the dialect fits none of the stock resolvers and every node must keep its position.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from attrs import define, field
+from ruamel.yaml import YAML
+from ruamel.yaml.error import MarkedYAMLError, YAMLError
+from ruamel.yaml.events import (
+    AliasEvent,
+    DocumentEndEvent,
+    DocumentStartEvent,
+    MappingEndEvent,
+    MappingStartEvent,
+    ScalarEvent,
+    SequenceEndEvent,
+    SequenceStartEvent,
+)
+
+from swapd.config.nodes import Entry, Mapping, Node, Scalar, Sequence
+from swapd.config.problems import KeyPath, ProblemLog, quoted
+from swapd.config.scalars import resolve, resolve_tagged
+from swapd.config.sources import SourceText
+
+MERGE_KEY = "<<"
+MAX_DEPTH = 128
+MAX_EXPANDED_NODES = 400_000  # what aliases may multiply a document to ("billion laughs")
+
+
+def parse(source: SourceText, log: ProblemLog) -> Node | None:
+    """The tree of the first document, or None when there is none or the text is not YAML.
+
+    Every finding goes to `log`; a tree is returned only if the text parsed.
+    """
+    events = YAML(typ="safe", pure=True).parse(source.text)
+    builder = _Builder(source, log)
+    finished = False
+    try:
+        for event in events:
+            if isinstance(event, DocumentStartEvent) and finished:
+                _warn_extra_documents(source, event.start_mark.index, log)
+                break
+            if isinstance(event, DocumentEndEvent):
+                finished = True
+            else:
+                builder.take(event)
+    except YAMLError as error:
+        if not finished:
+            _report_syntax(source, error, log)
+            return None
+        _warn_extra_documents(source, _error_offset(error), log)
+    except _RefusedError as error:
+        log.error(error.code, str(error), span=(source, error.offset, error.offset + 1))
+        return None
+    return builder.root
+
+
+def _warn_extra_documents(source: SourceText, offset: int, log: ProblemLog) -> None:
+    log.warning(
+        "extra-documents",
+        "only the first YAML document of a file counts; what follows is ignored",
+        span=(source, offset, offset + 3),
+        hint="put further documents into files of their own and name each with --config",
+    )
+
+
+def _report_syntax(source: SourceText, error: YAMLError, log: ProblemLog) -> None:
+    offset = _error_offset(error)
+    if isinstance(error, MarkedYAMLError):
+        parts = [part for part in (error.context, error.problem) if part]
+        message = "; ".join(parts) or "this is not valid YAML"
+    else:
+        character = getattr(error, "character", None)
+        shown = f" #x{character:04x}" if isinstance(character, int) else ""
+        message = f"the character{shown} is not allowed in YAML"
+    log.error("yaml-syntax", message, span=(source, offset, offset + 1), hint=_syntax_hint(source, offset))
+
+
+def _error_offset(error: YAMLError) -> int:
+    if isinstance(error, MarkedYAMLError):
+        mark = error.problem_mark or error.context_mark
+        return 0 if mark is None else int(mark.index)
+    return int(getattr(error, "position", 0) or 0)
+
+
+def _syntax_hint(source: SourceText, offset: int) -> str:
+    line = source.line(source.position(offset)[0])
+    before = line[: source.position(offset)[1] - 1]
+    if "\t" in before or line.startswith("\t"):
+        return "YAML allows no tabs for indentation; use spaces"
+    if before.rstrip().endswith("$") or "${" in line:
+        return 'inside [ ] and { } a macro must be quoted: "${name}"'
+    if ": " in line.partition(": ")[2]:
+        return "a text that holds ': ' must be quoted"
+    return ""
+
+
+class _RefusedError(Exception):
+    """Something that makes it pointless to build the rest of the tree."""
+
+    def __init__(self, message: str, offset: int, code: str = "yaml-syntax") -> None:
+        super().__init__(message)
+        self.code = code
+        self.offset = offset
+
+
+@define(eq=False)
+class _Frame:
+    """A collection whose end has not been seen: what it holds so far, and the key awaiting its value."""
+
+    start: int
+    anchor: str | None
+    is_mapping: bool
+    items: list[Node] = field(factory=list)
+    entries: dict[str, Entry] = field(factory=dict)
+    merges: list[tuple[Scalar, Node]] = field(factory=list)
+    key: Scalar | None = None
+    size: int = 1
+
+
+@define(eq=False)
+class _Builder:
+    """Builds the tree bottom-up from parser events, without recursion."""
+
+    source: SourceText
+    log: ProblemLog
+    root: Node | None = None
+    _stack: list[_Frame] = field(factory=list)
+    _anchors: dict[str, tuple[Node | None, int]] = field(factory=dict)
+    _ends_at: int = 0
+
+    def take(self, event: Any) -> None:
+        kind = type(event)
+        if kind is ScalarEvent:
+            self._add(self._scalar(event), 1, event.anchor)
+        elif kind is MappingStartEvent or kind is SequenceStartEvent:
+            self._open(event, is_mapping=kind is MappingStartEvent)
+        elif kind is MappingEndEvent or kind is SequenceEndEvent:
+            self._close(event)
+        elif kind is AliasEvent:
+            self._alias(event)
+
+    def _scalar(self, event: Any) -> Scalar:
+        start, end = event.start_mark.index, event.end_mark.index
+        text: str = event.value
+        plain = event.style is None or event.style == ""
+        tag = event.tag
+        if tag is not None:
+            try:
+                value = resolve_tagged(text, tag)
+            except ValueError as error:
+                raise _RefusedError(f"{quoted(text)} is {error}", start) from None
+        else:
+            value = resolve(text) if plain else text
+        scalar = Scalar(self.source, start, end, value, text, plain=plain)
+        if self.source.edits:
+            scalar.from_environment = bool(self.source.edits_within(start, end))
+        self._ends_at = end
+        return scalar
+
+    def _open(self, event: Any, *, is_mapping: bool) -> None:
+        if len(self._stack) >= MAX_DEPTH:
+            raise _RefusedError(f"nested deeper than {MAX_DEPTH} levels", event.start_mark.index)
+        if event.anchor is not None:
+            self._anchors[event.anchor] = (None, 0)
+        self._stack.append(_Frame(event.start_mark.index, event.anchor, is_mapping))
+        self._ends_at = event.end_mark.index
+
+    def _close(self, event: Any) -> None:
+        frame = self._stack[-1]
+        if frame.merges:
+            self._merge(frame)
+        self._stack.pop()
+        # A flow collection ends at its bracket; a block collection where its last value ended.
+        end = event.end_mark.index if event.end_mark.index > event.start_mark.index else self._ends_at
+        self._ends_at = end
+        node: Node
+        if frame.is_mapping:
+            node = Mapping(self.source, frame.start, end, frame.entries)
+        else:
+            node = Sequence(self.source, frame.start, end, frame.items)
+        self._add(node, frame.size, frame.anchor)
+
+    def _alias(self, event: Any) -> None:
+        name, start, end = event.anchor, event.start_mark.index, event.end_mark.index
+        span = (self.source, start, end)
+        known = self._anchors.get(name)
+        node: Node | None = None
+        size = 1
+        if known is None:
+            self.log.error(
+                "yaml-anchor",
+                f"the alias *{name} has no anchor &{name} above it in this file",
+                span=span,
+                path=self._path(),
+                hint="anchors are local to their file and must stand before their use",
+            )
+        else:
+            node, size = known
+            if node is None:
+                self.log.error(
+                    "yaml-anchor", f"the anchor &{name} contains itself", span=span, path=self._path()
+                )
+        if node is None:
+            node, size = Scalar(self.source, start, end, None, ""), 1
+        else:
+            self.source.alias_targets.append(node.start)
+        self._ends_at = end
+        self._add(node, size, None)
+
+    def _add(self, node: Node, size: int, anchor: str | None) -> None:
+        if anchor is not None:
+            self._anchors[anchor] = (node, size)
+        if not self._stack:
+            self.root = node
+            return
+        frame = self._stack[-1]
+        frame.size += size
+        if frame.size > MAX_EXPANDED_NODES:
+            raise _RefusedError(
+                f"the aliases of this document expand to more than {MAX_EXPANDED_NODES} values",
+                node.start,
+                "yaml-anchor",
+            )
+        if not frame.is_mapping:
+            frame.items.append(node)
+        elif frame.key is None:
+            if not isinstance(node, Scalar):
+                raise _RefusedError("a key must be a single value, not a list or a mapping", node.start)
+            frame.key = node
+        else:
+            self._add_entry(frame, frame.key, node)
+            frame.key = None
+
+    def _add_entry(self, frame: _Frame, key: Scalar, value: Node) -> None:
+        text = key.text
+        is_merge = text == MERGE_KEY and key.plain and not self._is_macro_block()
+        if is_merge and not frame.merges:
+            frame.merges.append((key, value))
+            return
+        first = frame.merges[0][0] if is_merge else None
+        if first is None and text in frame.entries:
+            first = frame.entries[text].key
+        if first is None:
+            frame.entries[text] = Entry(key, value)
+            return
+        line, first_line = key.position()[0], first.position()[0]
+        frame.key = None
+        self.log.error(
+            "yaml-dup-key",
+            f"the key {quoted(text)} appears twice in one mapping, on lines {first_line} and {line}",
+            at=key,
+            path=(*self._path(), text),
+            hint="remove one of them; YAML would silently keep only one",
+        )
+
+    def _merge(self, frame: _Frame) -> None:
+        """Resolve `<<`: own keys win wherever they stand, in a list the earlier mapping wins."""
+        for key, value in frame.merges:
+            sources = value.items if isinstance(value, Sequence) else [value]
+            for source in sources:
+                if not isinstance(source, Mapping):
+                    self.log.error(
+                        "yaml-merge-key",
+                        "<< takes a mapping, an alias to one, or a list of those",
+                        at=key,
+                        path=(*self._path(), MERGE_KEY),
+                    )
+                    continue
+                for name, entry in source.entries.items():
+                    frame.entries.setdefault(name, entry)
+
+    def _path(self) -> KeyPath:
+        """The key path of the collection on top of the stack."""
+        path: list[str | int] = []
+        for frame in self._stack[:-1]:
+            if frame.is_mapping:
+                path.append(frame.key.text if frame.key else MERGE_KEY)
+            else:
+                path.append(len(frame.items))
+        return tuple(path)
+
+    def _is_macro_block(self) -> bool:
+        """True right inside `macros` at top level or in a model, where `<<` is an ordinary (bad) name."""
+        depth = len(self._stack)
+        if depth not in (2, 4):
+            return False
+        path = self._path()
+        return path == ("macros",) or (depth == 4 and path[0] == "models" and path[2] == "macros")
