@@ -6,6 +6,8 @@
 from swapd.http.upstream.address import BaseURL
 from swapd.http.upstream.errors import (
     BadResponse,
+    BodyFailed,
+    BodyLengthMismatch,
     ConnectFailed,
     ConnectionLost,
     ConnectTimedOut,
@@ -22,6 +24,8 @@ from swapd.http.upstream.transport import UpstreamTransport
 __all__ = [
     "BadResponse",
     "BaseURL",
+    "BodyFailed",
+    "BodyLengthMismatch",
     "ConnectFailed",
     "ConnectTimedOut",
     "ConnectionLost",

@@ -38,5 +38,13 @@ class BadResponse(UpstreamError):
     """What the upstream sent is not HTTP/1.1, or asks for more memory than a response head may."""
 
 
+class BodyFailed(Exception):
+    """The source of a request's body raised an exception; that one is the `__cause__`."""
+
+
+class BodyLengthMismatch(Exception):
+    """The source of a body did not deliver as many bytes as its `Content-Length` had promised."""
+
+
 class UnsupportedURL(ValueError):
     """The upstream's base URL is not one that this client speaks to: `http://host[:port][/path][?query]`."""

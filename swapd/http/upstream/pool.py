@@ -92,10 +92,10 @@ class UpstreamPool:
         `nursery` it is, by a task in there, unless the response says failure or redirect; the caller must
         close the response before it leaves the nursery.
 
-        Raises `UpstreamError`, or what the source of a streamed body raises. Cancelling it closes the
-        connection at once. A request that meets a kept-alive connection which the upstream is just closing is
-        repeated once on a new one, if the upstream has not answered a single byte and the body is still at
-        hand.
+        Raises `UpstreamError`, or `BodyFailed` from what the source of a streamed body raised. Cancelling it
+        closes the connection at once. A request that meets a kept-alive connection which the upstream is just
+        closing is repeated once on a new one, if the upstream has not answered a single byte and the body is
+        still at hand.
         """
         request = _Request(
             method == b"HEAD", *_encode(method, target, headers, body), nursery, timeouts or self.timeouts

@@ -13,7 +13,7 @@ import trio
 from attrs import define, field, frozen
 
 from swapd.http.upstream.connection import Connection
-from swapd.http.upstream.errors import ConnectionLost, SendTimedOut
+from swapd.http.upstream.errors import BodyFailed, BodyLengthMismatch, ConnectionLost, SendTimedOut
 
 PIECE_SIZE = 256 * 1024
 """A body that is there as a whole is sent in pieces of this size, each with the full send timeout."""
@@ -30,10 +30,6 @@ class StreamedBody:
 
     pieces: AsyncIterable[bytes]
     length: int | None = None
-
-
-class BodyLengthMismatch(Exception):
-    """The source of a body did not deliver as many bytes as its `Content-Length` had promised."""
 
 
 @define(eq=False)
@@ -53,8 +49,8 @@ class BodySender:
     when_finished: Callable[[], None]
     """Called once, when the last byte has been sent."""
     finished: bool = False
-    failure: Exception | None = None
-    """What the source of the body raised, or `SendTimedOut`. The connection has been closed because of it."""
+    failure: BodyFailed | SendTimedOut | None = None
+    """Why the request cannot be completed and the connection, good until then, has been closed."""
     _scope: trio.CancelScope = field(init=False, factory=trio.CancelScope)
 
     async def run(self) -> None:
@@ -65,17 +61,24 @@ class BodySender:
                 await self._send_body()
             except ConnectionLost:
                 # Not the last word: the upstream may have answered before it hung up. The reader will see.
-                return
+                pass
+            except SendTimedOut as error:
+                self._give_up(error)
             except Exception as error:  # noqa: BLE001 - whatever the source raises is the caller's to handle
-                self.failure = error
-                self.connection.close()
-                return
-            self.finished = True
-            self.when_finished()
+                failed = BodyFailed(f"the request body could not be read: {error!r}")
+                failed.__cause__ = error
+                self._give_up(failed)
+            else:
+                self.finished = True
+                self.when_finished()
 
     def stop(self) -> None:
         """Send nothing more. Harmless when finished."""
         self._scope.cancel()
+
+    def _give_up(self, failure: BodyFailed | SendTimedOut) -> None:
+        self.failure = failure
+        self.connection.close()
 
     async def _send_rest(self) -> None:
         for part in self.rest:

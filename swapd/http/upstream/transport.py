@@ -12,6 +12,7 @@ from attrs import evolve
 from swapd.http.upstream.address import BaseURL
 from swapd.http.upstream.errors import (
     BadResponse,
+    BodyFailed,
     ConnectFailed,
     ConnectTimedOut,
     HeadTimedOut,
@@ -66,6 +67,9 @@ class UpstreamTransport(httpx.AsyncBaseTransport):
             )
         except UpstreamError as error:
             raise _translated(error, request) from error
+        except BodyFailed as error:
+            assert error.__cause__ is not None
+            raise error.__cause__ from None
         return httpx.Response(
             response.status,
             headers=response.headers,

@@ -1,0 +1,85 @@
+"""Taking a request's body from the server: as a whole, or as it arrives."""
+
+from __future__ import annotations
+
+from attrs import define
+
+from swapd.http.errors import Rejected, header
+from swapd.http.server.asgi import ClientGone, Receive, Scope
+from swapd.http.upstream import StreamedBody
+from swapd.http.upstream.pool import SMALL_BODY
+
+
+async def whole_body(scope: Scope, receive: Receive, limit: int) -> bytes:
+    """The body, complete. Raises `Rejected` once it is known to exceed `limit` bytes (0 = no limit)."""
+    announced = content_length(scope)
+    if limit and announced is not None and announced > limit:
+        raise _too_large(limit)
+    pieces: list[bytes] = []
+    size = 0
+    more = True
+    while more:
+        piece, more = await _next_piece(receive)
+        size += len(piece)
+        if limit and size > limit:
+            raise _too_large(limit)
+        pieces.append(piece)
+    return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+
+async def passing_body(scope: Scope, receive: Receive) -> bytes | StreamedBody:
+    """The body for an upstream that is to get it as it comes.
+
+    A small one is collected first: then the request can be sent on a connection that was used before, and
+    again on another if that one turns out to have been closed.
+    """
+    length = content_length(scope)
+    if length is not None and length <= SMALL_BODY:
+        return await whole_body(scope, receive, 0)
+    if length is not None or header(scope, b"transfer-encoding"):
+        return StreamedBody(_Pieces(receive), length)
+    if scope["http_version"].startswith("1"):
+        return b""
+    # HTTP/2 needs neither header to carry a body.
+    first, more = await _next_piece(receive)
+    return StreamedBody(_Pieces(receive, first)) if more else first
+
+
+def content_length(scope: Scope) -> int | None:
+    """What the request's `Content-Length` says, in bytes; None if there is none."""
+    value = header(scope, b"content-length")
+    return int(value) if value.isdigit() else None
+
+
+async def _next_piece(receive: Receive) -> tuple[bytes, bool]:
+    message = await receive()
+    if message["type"] == "http.disconnect":
+        raise ClientGone
+    return message.get("body", b""), message.get("more_body", False)
+
+
+def _too_large(limit: int) -> Rejected:
+    return Rejected.with_code(
+        "request_too_large", f"the request body is larger than the {limit} bytes that maxRequestBody allows"
+    )
+
+
+@define(eq=False)
+class _Pieces:
+    """An async iterator over the pieces of a body; ends after the last."""
+
+    _receive: Receive
+    _first: bytes = b""
+    _more: bool = True
+
+    def __aiter__(self) -> _Pieces:
+        return self
+
+    async def __anext__(self) -> bytes:
+        if self._first:
+            first, self._first = self._first, b""
+            return first
+        if not self._more:
+            raise StopAsyncIteration
+        piece, self._more = await _next_piece(self._receive)
+        return piece

@@ -1,0 +1,209 @@
+"""Getting a request served: a lease on its model, the exchange with the instance, the answer to the client.
+
+Whatever happens, exactly one of these ends a request: the upstream's response, complete; an error of ours, if
+nothing had been sent to the client; or a broken connection, if something had. The last is done by returning
+early: the server breaks a connection whose response was begun and not ended, so nobody takes a part for the
+whole.
+
+When the client leaves, the server cancels us. The connection to the upstream is then closed and the lease
+given back without waiting for anything.
+"""
+
+from __future__ import annotations
+
+import enum
+
+import trio
+from attrs import define
+
+from swapd.config import ModelConfig
+from swapd.http.errors import ErrorAnswer, Rejected, from_refusal
+from swapd.http.proxy.instances import Instances
+from swapd.http.proxy.relay import Relay
+from swapd.http.server.asgi import ClientGone, Headers, Scope, Send
+from swapd.http.upstream import (
+    BodyFailed,
+    HeadTimedOut,
+    StreamedBody,
+    UnsupportedURL,
+    UpstreamError,
+    UpstreamPool,
+)
+from swapd.http.upstream.pool import SMALL_BODY
+from swapd.nursery.events import RefusalCode, Revocation
+from swapd.nursery.lease import Lease, Refused
+from swapd.nursery.manager import Manager
+from swapd.observe.logger import Logger
+
+
+@define(eq=False)
+class Outgoing:
+    """A request as it is to leave for a local model."""
+
+    model: ModelConfig
+    method: bytes
+    path: bytes
+    """Escaped; the base path of the model's server is put in front of it."""
+    query: bytes
+    headers: Headers
+    """Without framing; `Host`, if there is one, comes first."""
+    body: bytes | StreamedBody
+    ready_only: str = ""
+    """Why this request may not start its model, for the client to read; empty if it may."""
+    queue_timeout_s: float | None = None
+
+
+class _AskAgain(enum.Enum):
+    """What an attempt returns when its instance was gone before anything had been sent to it.
+
+    Its lease has then not been released.
+    """
+
+    YES = enum.auto()
+
+
+class Dispatcher:
+    """Serves requests for local models. Holds no state of its own."""
+
+    def __init__(self, manager: Manager, instances: Instances, log: Logger) -> None:
+        self._manager = manager
+        self._instances = instances
+        self._log = log
+
+    async def serve(self, outgoing: Outgoing, scope: Scope, send: Send) -> None:
+        """Serve one request.
+
+        Raises `Rejected` if there is an error to answer with; nothing has been sent to the client then.
+        Cancelling it closes the connection to the upstream at once, and gives the lease back.
+        """
+        relay = Relay(scope, send)
+        lease = self._manager.try_acquire(outgoing.model.id)
+        if lease is None:
+            lease = await self._acquire(outgoing)
+        failure = await self._attempt(lease, outgoing, relay)
+        if failure is _AskAgain.YES:
+            lease = await self._acquire_again(lease)
+            failure = await self._attempt(lease, outgoing, relay)
+        if failure is _AskAgain.YES:
+            lease.release()
+            failure = ErrorAnswer("process_not_ready", f"[{outgoing.model.id}] process is not ready")
+        if failure is None:
+            await relay.finish()
+        elif not relay.begun:
+            raise Rejected(failure)
+
+    # -- leases ----------------------------------------------------------------------------------------------
+
+    async def _acquire(self, outgoing: Outgoing) -> Lease:
+        try:
+            return await self._manager.acquire(
+                outgoing.model.id,
+                ready_only=bool(outgoing.ready_only),
+                queue_timeout_s=outgoing.queue_timeout_s,
+            )
+        except Refused as refused:
+            answer = from_refusal(refused.refusal)
+            if outgoing.ready_only and refused.refusal.code is RefusalCode.MODEL_NOT_LOADED:
+                answer = ErrorAnswer(answer.code, outgoing.ready_only)
+            raise Rejected(answer) from None
+
+    async def _acquire_again(self, lease: Lease) -> Lease:
+        try:
+            return await self._manager.acquire_again(lease)
+        except Refused as refused:
+            raise Rejected(from_refusal(refused.refusal)) from None
+
+    async def _attempt(
+        self, lease: Lease, outgoing: Outgoing, relay: Relay
+    ) -> ErrorAnswer | _AskAgain | None:
+        """One exchange with the instance of `lease`; None if the response is complete in `relay`."""
+        failure: ErrorAnswer | _AskAgain | None = None
+        try:
+            with lease.scope:
+                error = await self._exchange(lease, outgoing, relay)
+                if error is not None:
+                    failure = await self._judged(error, lease, outgoing, relay)
+            if lease.scope.cancelled_caught:
+                failure = await self._revoked(lease, outgoing)
+        finally:
+            if failure is not _AskAgain.YES:
+                lease.release()
+        return failure
+
+    # -- the exchange ----------------------------------------------------------------------------------------
+
+    async def _exchange(self, lease: Lease, outgoing: Outgoing, relay: Relay) -> Exception | None:
+        """Send the request, pass the response on; failures are returned, as nurseries wrap exceptions."""
+        try:
+            pool = self._instances.pool(lease, outgoing.model)
+        except UnsupportedURL as error:
+            return error
+        if isinstance(outgoing.body, bytes) and len(outgoing.body) <= SMALL_BODY:
+            return await self._pass_on(pool, outgoing, relay, None)
+        # The upstream may begin to answer while a large body is still on its way: then both go on at once.
+        async with trio.open_nursery() as sending:
+            failure = await self._pass_on(pool, outgoing, relay, sending)
+            sending.cancel_scope.cancel()
+        return failure
+
+    async def _pass_on(
+        self, pool: UpstreamPool, outgoing: Outgoing, relay: Relay, sending: trio.Nursery | None
+    ) -> Exception | None:
+        headers = outgoing.headers
+        if not headers or headers[0][0] != b"host":
+            headers = [(b"host", pool.base.authority), *headers]
+        try:
+            response = await pool.exchange(
+                outgoing.method,
+                pool.base.target(outgoing.path, outgoing.query),
+                headers,
+                outgoing.body,
+                nursery=sending,
+            )
+            try:
+                await relay.pass_on(response)
+            finally:
+                response.close()
+        except (UpstreamError, BodyFailed, ClientGone) as error:
+            return error
+        return None
+
+    # -- when it fails ---------------------------------------------------------------------------------------
+
+    async def _judged(
+        self, error: Exception, lease: Lease, outgoing: Outgoing, relay: Relay
+    ) -> ErrorAnswer | _AskAgain:
+        if isinstance(error, BodyFailed):
+            raise error.__cause__ or error
+        if isinstance(error, ClientGone):
+            raise error
+        if relay.begun:
+            self._report(outgoing, f"the response broke off: {error}")
+            return ErrorAnswer("upstream_unreachable", str(error))
+        if isinstance(error, HeadTimedOut):
+            self._report(outgoing, str(error))
+            return ErrorAnswer("upstream_timeout", f"upstream error: {error}")
+        last_words = await self._instances.how_it_ended(lease)
+        if lease.lost and isinstance(error, UpstreamError) and not error.request_sent:
+            return _AskAgain.YES
+        return self._unreachable(outgoing, str(error), last_words)
+
+    async def _revoked(self, lease: Lease, outgoing: Outgoing) -> ErrorAnswer:
+        """What to say when the manager has ended the use of the lease."""
+        match lease.revoked:
+            case Revocation.CANCELLED:
+                return ErrorAnswer("request_cancelled", "the request was cancelled")
+            case Revocation.SHUTTING_DOWN:
+                return ErrorAnswer("shutting_down", "swapd is shutting down")
+            case _:
+                last_words = await self._instances.how_it_ended(lease)
+                return self._unreachable(outgoing, "the upstream has gone", last_words)
+
+    def _unreachable(self, outgoing: Outgoing, cause: str, last_words: str) -> ErrorAnswer:
+        self._report(outgoing, cause)
+        told = f"{cause}\n{last_words}" if last_words else cause
+        return ErrorAnswer("upstream_unreachable", f"upstream error: {told}")
+
+    def _report(self, outgoing: Outgoing, what: str) -> None:
+        model = outgoing.model.id
+        self._log.warn(f"[{model}] upstream error: {what}", event="upstream.failed", model=model)

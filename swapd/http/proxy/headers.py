@@ -1,0 +1,105 @@
+"""Headers on their way through: what belongs to one connection only stays behind (RFC 9110 §7.6.1)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from swapd.http.server.asgi import Headers, Scope
+
+_HOP_BY_HOP = frozenset(
+    {
+        b"connection",
+        b"keep-alive",
+        b"proxy-authenticate",
+        b"proxy-authorization",
+        b"proxy-connection",
+        b"te",
+        b"trailer",
+        b"transfer-encoding",
+        b"upgrade",
+    }
+)
+
+_NOT_AS_IT_IS = _HOP_BY_HOP | {
+    b"accept-encoding",
+    b"content-length",  # follows from the body that is sent
+    b"expect",  # the server has answered it
+    b"host",
+    b"x-forwarded-for",
+}
+"""Request headers that are dropped or rewritten; all others are passed on."""
+
+_LOOKED_AT = _HOP_BY_HOP | {b"content-type", b"x-accel-buffering"}
+"""Response headers that are not simply passed on."""
+
+_ENCODINGS_WE_READ = frozenset({b"gzip", b"deflate"})
+
+
+def headers_for_upstream(scope: Scope, *, recorded: bool) -> Headers:
+    """The request headers for a local upstream, without framing, and with `Host` first if there is one.
+
+    The upstream sees the client's own `Host`, and the client's address appended to `X-Forwarded-For`. A
+    client that did not ask for compression gets none. The answer to a `recorded` request will be looked into,
+    so of the encodings asked for only those remain that can be read.
+    """
+    kept: Headers = []
+    special: dict[bytes, list[bytes]] = {}
+    for pair in scope["headers"]:
+        name, value = pair
+        if name in _NOT_AS_IT_IS:
+            special.setdefault(name, []).append(value)
+        else:
+            kept.append(pair)
+    if b"connection" in special:
+        kept = _without(kept, special[b"connection"])
+    if any(b"trailers" in value.lower() for value in special.get(b"te", ())):
+        kept.append((b"te", b"trailers"))
+    if b"host" in special:
+        kept.insert(0, (b"host", special[b"host"][0]))
+    encodings = special.get(b"accept-encoding", [])
+    kept.append((b"accept-encoding", _accept_encoding(encodings, recorded=recorded)))
+    forwarded = special.get(b"x-forwarded-for", [])
+    if scope.get("client"):
+        forwarded = [*forwarded, scope["client"][0].encode("ascii")]
+    if forwarded:
+        kept.append((b"x-forwarded-for", b", ".join(forwarded)))
+    return kept
+
+
+def headers_for_client(headers: Headers) -> Headers:
+    """The response headers for the client.
+
+    An event stream gets `X-Accel-Buffering: no`, so that a proxy in front of us does not hold events back.
+    """
+    kept: Headers = []
+    connection: list[bytes] = []
+    accel_buffering: Headers = []
+    is_stream = False
+    for pair in headers:
+        name = pair[0]
+        if name not in _LOOKED_AT:
+            kept.append(pair)
+        elif name == b"content-type":
+            is_stream = is_stream or b"text/event-stream" in pair[1].lower()
+            kept.append(pair)
+        elif name == b"connection":
+            connection.append(pair[1])
+        elif name == b"x-accel-buffering":
+            accel_buffering.append(pair)
+    if connection:
+        kept = _without(kept, connection)
+    return kept + ([(b"x-accel-buffering", b"no")] if is_stream else accel_buffering)
+
+
+def _without(headers: Headers, connection: Iterable[bytes]) -> Headers:
+    """`headers` without those that the values of `Connection` name."""
+    named = {token.strip().lower() for value in connection for token in value.split(b",")}
+    return [pair for pair in headers if pair[0] not in named]
+
+
+def _accept_encoding(values: list[bytes], *, recorded: bool) -> bytes:
+    if not recorded:
+        return b", ".join(values) or b"identity"
+    items = [item.strip() for value in values for item in value.split(b",")]
+    readable = [item for item in items if item.partition(b";")[0].strip().lower() in _ENCODINGS_WE_READ]
+    return b", ".join(readable) or b"identity"

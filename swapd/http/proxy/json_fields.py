@@ -1,0 +1,183 @@
+"""Reading `model` and `stream` from a JSON body without building the rest of it.
+
+Clients of inference servers send what they like: duplicate keys, truncated documents, a byte order mark, text
+after the end. Whatever names a model is good enough here; judging the document is the upstream's business,
+which gets the bytes as they came. The rules: the first top-level key of a name counts, keys may be spelled
+with escapes, nothing is trimmed, and what follows the fields may be anything.
+
+A valid document takes the fast path (msgspec, in C). Where that might see it differently, or refuses it, a
+scan over the top level follows.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from decimal import Decimal
+
+import msgspec
+from attrs import define
+
+
+@define(eq=False)
+class JsonFields:
+    """What a body says. `model` is empty if it names none; `start` and `end` are the span of its value."""
+
+    model: str = ""
+    start: int = 0
+    end: int = 0
+    stream: bool = False
+
+
+class _Document(msgspec.Struct):
+    model: msgspec.Raw = msgspec.Raw()
+    stream: msgspec.Raw = msgspec.Raw()
+
+
+_decode_document = msgspec.json.Decoder(_Document).decode
+_decode_string = msgspec.json.Decoder(str).decode
+
+_SPACE = re.compile(rb"[ \t\r\n]*")
+_SEPARATORS = re.compile(rb"[ \t\r\n,]*")
+_COLON = re.compile(rb"[ \t\r\n]*:[ \t\r\n]*")
+_STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"', re.DOTALL)
+_NESTED = re.compile(_STRING.pattern + rb'|["\[\]{}]', re.DOTALL)
+"""What matters inside a nested value: whole strings, brackets, and the quote of a string that never ends."""
+_SCALAR = re.compile(rb"[^ \t\r\n,:\"\[\]{}]+")
+_INTEGER = re.compile(r"-?\d+")
+_NUMBER = re.compile(r"-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?")
+_BOM = b"\xef\xbb\xbf"
+
+
+def read_fields(body: bytes) -> JsonFields:
+    """The fields of `body`, which need not be valid JSON."""
+    return _read_strictly(body) or _scan(body)
+
+
+def _read_strictly(body: bytes) -> JsonFields | None:
+    """The fields of a valid document that spells each of them once and literally; None for any other.
+
+    Duplicates must not get here, because msgspec takes the last. A key with escapes could be one: every
+    letter of both names is \\u006x or \\u007x. And a key that occurs once, and is known to be there, is where
+    it is found.
+    """
+    if body.count(b'"model"') != 1 or body.count(b'"stream"') > 1 or b"\\u006" in body or b"\\u007" in body:
+        return None
+    try:
+        document = _decode_document(body)
+    except (msgspec.DecodeError, RecursionError):
+        return None
+    value = bytes(document.model)
+    if not value:
+        return None
+    colon = _COLON.match(body, body.index(b'"model"') + len(b'"model"'))
+    assert colon is not None
+    start = colon.end()
+    return JsonFields(_as_text(value), start, start + len(value), _is_true(bytes(document.stream)))
+
+
+def _scan(body: bytes) -> JsonFields:
+    """The fields of a top-level object as far as it can be made sense of, first key of a name first."""
+    fields = JsonFields()
+    wanted = {b"model", b"stream"}
+    position = _end(_SPACE, body, len(_BOM) if body.startswith(_BOM) else 0)
+    if body[position : position + 1] != b"{":
+        return fields
+    position += 1
+    while wanted:
+        key = _STRING.match(body, _end(_SEPARATORS, body, position))
+        colon = _COLON.match(body, key.end()) if key else None
+        if key is None or colon is None:
+            break
+        start = colon.end()
+        end = _value_end(body, start)
+        if end is None:
+            break
+        name = _key_name(key.group())
+        if name in wanted:
+            wanted.remove(name)
+            if name == b"stream":
+                fields.stream = _is_true(body[start:end])
+            else:
+                fields.model, fields.start, fields.end = _as_text(body[start:end]), start, end
+        position = end
+    return fields
+
+
+def _end(pattern: re.Pattern[bytes], body: bytes, position: int) -> int:
+    match = pattern.match(body, position)
+    return match.end() if match else position
+
+
+def _key_name(spelled: bytes) -> bytes:
+    return _string(spelled).encode("utf-8", "replace") if b"\\" in spelled else spelled[1:-1]
+
+
+def _value_end(body: bytes, start: int) -> int | None:
+    """Where the value that begins at `start` ends; None if it does not."""
+    first = body[start : start + 1]
+    if first in (b"{", b"["):
+        return _nested_end(body, start)
+    match = (_STRING if first == b'"' else _SCALAR).match(body, start)
+    return match.end() if match else None
+
+
+def _nested_end(body: bytes, start: int) -> int | None:
+    depth = 0
+    for token in _NESTED.finditer(body, start):
+        match token.group():
+            case b"{" | b"[":
+                depth += 1
+            case b"}" | b"]":
+                depth -= 1
+                if not depth:
+                    return token.end()
+            case b'"':
+                return None
+    return None
+
+
+def _as_text(value: bytes) -> str:
+    """A value where a model's name is expected; empty if it is none."""
+    if value[:1] == b'"':
+        return _string(value)
+    text = value.decode("utf-8", "replace")
+    if value[:1] in (b"{", b"[") or text in ("true", "false") or _INTEGER.fullmatch(text):
+        return text
+    if _NUMBER.fullmatch(text):
+        return _plain_decimal(text)
+    return ""
+
+
+def _plain_decimal(text: str) -> str:
+    """`1.50` → `1.5`, `1e3` → `1000`: the number as a 64-bit float, written without an exponent."""
+    number = float(text)
+    if number in (float("inf"), float("-inf")):
+        return text
+    plain = format(Decimal(repr(number)), "f")
+    return plain.rstrip("0").rstrip(".") if "." in plain else plain
+
+
+def _string(value: bytes) -> str:
+    try:
+        return _decode_string(value)
+    except msgspec.DecodeError:
+        pass
+    text = value.decode("utf-8", "replace")
+    try:
+        decoded: str = json.loads(text, strict=False)
+    except ValueError:
+        return text[1:-1]
+    return decoded
+
+
+def _is_true(value: bytes) -> bool:
+    if value[:1] == b'"':
+        return _string(value).lower() in ("1", "t", "true")
+    text = value.decode("utf-8", "replace")
+    return text == "true" or (_NUMBER.fullmatch(text) is not None and float(text) != 0)
+
+
+def replace_model(body: bytes, fields: JsonFields, name: str) -> bytes:
+    """`body` with `name` as its model; every byte outside the old value stays what it was."""
+    return b"".join((body[: fields.start], msgspec.json.encode(name), body[fields.end :]))

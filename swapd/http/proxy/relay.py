@@ -1,0 +1,78 @@
+"""Passing a response on to the client, chunk by chunk, as it arrives.
+
+What one read from the upstream brought goes out as one piece, at once: no chunk waits for another, and none
+is looked into. The next read begins when the client has taken the last, so a client that reads slowly slows
+down its upstream and nothing else.
+"""
+
+from __future__ import annotations
+
+from swapd.http.proxy.headers import headers_for_client
+from swapd.http.record import RECORD, RequestRecord
+from swapd.http.server.asgi import Headers, Scope, Send
+from swapd.http.upstream import UpstreamResponse
+
+_TRAILERS = "http.response.trailers"
+
+
+class Relay:
+    """One response on its way to one client.
+
+    `pass_on` takes everything from the upstream and sends all but the last of it; `finish` sends that. In
+    between, the upstream is not needed any more: whatever was held for its sake can be let go while the
+    client still reads.
+
+    `begun` is set when the client may have received something.
+    """
+
+    __slots__ = ("_announced", "_last", "_record", "_response", "_scope", "_send", "begun")
+
+    def __init__(self, scope: Scope, send: Send) -> None:
+        self._scope = scope
+        self._record: RequestRecord = scope[RECORD]
+        self._send = send
+        self._response: UpstreamResponse | None = None
+        self._last = b""
+        self._announced: Headers = []
+        self.begun = False
+
+    async def pass_on(self, response: UpstreamResponse) -> None:
+        """Read `response` to its end. Raises `UpstreamError` if it breaks off; does not close it."""
+        self._response = response
+        chunk = response.take()
+        if not response.ended:
+            await self._begin(response)
+            # Also if it is empty: it takes the head to the client, who may be waiting for just that.
+            await self._pass(chunk)
+            chunk = await response.receive()
+        while not response.ended:
+            if chunk:
+                await self._pass(chunk)
+            chunk = await response.receive()
+        self._last = chunk
+
+    async def finish(self) -> None:
+        """Send what is left, once `pass_on` has returned."""
+        response = self._response
+        assert response is not None
+        if not self.begun:
+            await self._begin(response)
+        self._record.bytes_sent += len(self._last)
+        await self._send({"type": "http.response.body", "body": self._last, "more_body": False})
+        if self._announced:
+            await self._send({"type": _TRAILERS, "headers": response.trailers, "more_trailers": False})
+
+    async def _begin(self, response: UpstreamResponse) -> None:
+        self.begun = True
+        self._record.status = response.status
+        headers = headers_for_client(response.headers)
+        start = {"type": "http.response.start", "status": response.status, "headers": headers}
+        if _TRAILERS in self._scope.get("extensions", ()):
+            self._announced = [pair for pair in response.headers if pair[0] == b"trailer"]
+            headers += self._announced
+            start["trailers"] = bool(self._announced)
+        await self._send(start)
+
+    async def _pass(self, chunk: bytes) -> None:
+        self._record.bytes_sent += len(chunk)
+        await self._send({"type": "http.response.body", "body": chunk, "more_body": True})

@@ -1,0 +1,86 @@
+"""The routes whose requests name a model in their body or query, and what the upstream sees of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from attrs import frozen
+
+
+@frozen
+class ModelRoute:
+    """One path whose requests go to the model they name."""
+
+    methods: frozenset[str]
+    upstream_path: bytes
+    """What the inference server sees; differs from our path where that has a prefix of ours."""
+
+
+_READ = frozenset({"GET", "HEAD"})
+_POST = frozenset({"POST"})
+
+_POSTED = (
+    "/v1/chat/completions",
+    "/v1/responses",
+    "/v1/completions",
+    "/v1/messages",
+    "/v1/messages/count_tokens",
+    "/v1/embeddings",
+    "/reranking",
+    "/rerank",
+    "/v1/rerank",
+    "/v1/reranking",
+    "/infill",
+    "/completion",
+    "/v1/audio/speech",
+    "/v1/audio/voices",
+    "/v1/images/generations",
+    "/sdapi/v1/txt2img",
+    "/sdapi/v1/img2img",
+    "/audioapi/v1/tasks/run",
+    "/v/chat/completions",
+    "/v/responses",
+    "/v/completions",
+    "/v/messages",
+    "/v/messages/count_tokens",
+    "/v/embeddings",
+    "/v/rerank",
+    "/v/reranking",
+)
+
+_QUERIED = ("/v1/audio/voices", "/sdapi/v1/loras", "/props")
+
+_OUR_PREFIXES = ("/audioapi/", "/v/")
+"""`/v/…` is for servers whose base URL carries a version of its own."""
+
+
+def _upstream_path(path: str) -> bytes:
+    for prefix in _OUR_PREFIXES:
+        if path.startswith(prefix):
+            return path[len(prefix) - 1 :].encode("ascii")
+    return path.encode("ascii")
+
+
+def _table(posted: Iterable[str], queried: Iterable[str]) -> Mapping[bytes, ModelRoute]:
+    methods: dict[str, frozenset[str]] = dict.fromkeys(posted, _POST)
+    for path in queried:
+        methods[path] = methods.get(path, frozenset()) | _READ
+    return {
+        path.encode("ascii"): ModelRoute(allowed, _upstream_path(path)) for path, allowed in methods.items()
+    }
+
+
+ROUTES: Mapping[bytes, ModelRoute] = _table(_POSTED, _QUERIED)
+"""Path as sent by the client, without query → route."""
+
+
+MODEL_ROUTES: Mapping[str, frozenset[str]] = {
+    path.decode("ascii"): route.methods for path, route in ROUTES.items()
+}
+"""Path → methods, for whoever decides which requests come here."""
+
+
+def is_recorded(method: str, path: bytes) -> bool:
+    """Whether requests of this kind are recorded in the activity log: POSTs to a model route."""
+    route = ROUTES.get(path)
+    return method == "POST" and route is not None and "POST" in route.methods
