@@ -96,15 +96,12 @@ def check_program(argv: Sequence[str], env: Mapping[str, str]) -> None:
     if not argv or not argv[0]:
         raise LaunchError("empty command: `cmd` of this model has no program to run")
     program = argv[0]
-    try:
-        found = shutil.which(program, path=env.get("PATH", os.defpath))
-    except ValueError as error:  # a NUL in the name
-        raise LaunchError(f"cannot run {program!r}: {error}") from error
+    found = shutil.which(program, path=env.get("PATH", os.defpath))
     if found is None:
-        raise LaunchError(f"cannot run {program}: {_why_not_executable(program)}")
+        raise _cannot_run(program, _why_not_executable(program))
     interpreter = _interpreter(found)
     if interpreter and not os.access(interpreter, os.X_OK):
-        raise LaunchError(f"cannot run {program}: its interpreter {interpreter} is missing or not executable")
+        raise _cannot_run(program, f"its interpreter {interpreter} is missing or not executable")
 
 
 def spawn(argv: Sequence[str], env: Mapping[str, str]) -> Child:
@@ -131,13 +128,17 @@ def spawn(argv: Sequence[str], env: Mapping[str, str]) -> Child:
         for descriptor in descriptors:
             os.close(descriptor)
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-        raise LaunchError(f"cannot run {argv[0]}: {reason}") from error
+        raise _cannot_run(argv[0], reason) from error
     os.close(stdout_child)
     os.close(stderr_child)
     # From here on the child belongs to an ExitWatch. Popen would reap it when it is garbage-collected,
     # and free a pid that we are about to signal, unless it believes it has the status already.
     process.returncode = 0
     return Child(process.pid, stdout, stderr)
+
+
+def _cannot_run(program: str, reason: str) -> LaunchError:
+    return LaunchError(f"cannot run {program if program.isprintable() else repr(program)}: {reason}")
 
 
 def _why_not_executable(program: str) -> str:
