@@ -1,0 +1,177 @@
+"""The serve loop: accept connections, run each in a task, and stop without cutting an answer short."""
+
+from __future__ import annotations
+
+import errno
+import socket
+import ssl
+from collections.abc import Sequence
+from typing import Any
+
+import trio
+from hypercorn.config import Config
+from hypercorn.trio.worker_context import WorkerContext
+
+from swapd.http.server.asgi import ASGIApp
+from swapd.http.server.connection import Address, Connection
+from swapd.http.server.deadlines import Deadlines
+from swapd.http.server.hangups import Hangups
+from swapd.http.server.settings import ServerSettings
+from swapd.http.server.tls import TLSConnection
+
+_ACCEPTS_WITHOUT_PAUSE = 64
+_OUT_OF_RESOURCES = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
+_RETRY_ACCEPT_S = 0.1
+
+
+class Server:
+    """What the connections of a server share. Mutable state: `connections`; `draining`, once it stops."""
+
+    def __init__(self, app: ASGIApp, settings: ServerSettings) -> None:
+        self.app = app
+        self.settings = settings
+        self.connections: set[Connection] = set()
+        self.draining = False
+        self.hangups = Hangups()
+        self.deadlines = Deadlines()
+        self.idle = self.deadlines.phase(settings.keep_alive_s)
+        self.head = self.deadlines.phase(settings.head_timeout_s)
+        self.body = self.deadlines.phase(settings.body_gap_s)
+        self.linger = self.deadlines.phase(settings.linger_s)
+        self.config = _hypercorn_config(settings)
+        self.context = WorkerContext(None)
+        self.ssl_context: ssl.SSLContext | None = self.config.create_ssl_context()
+
+    def open_connection(self, sock: socket.socket, peer: Any, local: Address) -> Connection:
+        kind = Connection if self.ssl_context is None else TLSConnection
+        connection = kind(self, sock, _address(sock.family, peer), local)
+        self.connections.add(connection)
+        return connection
+
+    async def drain(self) -> None:
+        """Tell every connection to end after the request in hand."""
+        self.draining = True
+        await self.context.terminated.set()
+        for connection in list(self.connections):
+            connection.drain()
+
+
+async def serve(
+    app: ASGIApp,
+    listeners: Sequence[socket.socket],
+    settings: ServerSettings,
+    *,
+    stopping: trio.Event,
+    task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
+) -> None:
+    """Serve `app` on `listeners`, bound and listening stream sockets, which it takes over and closes.
+
+    Reports itself started once it accepts. When `stopping` is set it accepts what has been waiting to be
+    accepted, closes the listeners and the idle connections, and lets the others finish the request in hand;
+    their answers say `Connection: close`. It returns when the last of them has gone. That has no deadline of
+    its own: cancelling `serve` ends all connections at once, unfinished answers broken off, unbegun ones 503,
+    WebSockets with a close frame (1001). This takes less than half a second, unless an app shields itself.
+
+    A disconnecting client cancels the app that serves it. What an app raises goes to `settings.report_error`;
+    nothing that a client sends makes `serve` raise.
+    """
+    server = Server(app, settings)
+    try:
+        for listener in listeners:
+            _prepare(listener)
+        async with trio.open_nursery() as helpers:
+            helpers.start_soon(server.hangups.run)
+            helpers.start_soon(server.deadlines.watch)
+            async with trio.open_nursery() as handlers:
+                async with trio.open_nursery() as accepting:
+                    for listener in listeners:
+                        accepting.start_soon(_accept_connections, server, listener, handlers)
+                    task_status.started()
+                    await stopping.wait()
+                    accepting.cancel_scope.cancel()
+                for listener in listeners:
+                    _accept_waiting(server, listener, handlers)
+                    _close(listener)
+                await server.drain()
+            helpers.cancel_scope.cancel()
+    finally:
+        for listener in listeners:
+            _close(listener)
+
+
+def _prepare(listener: socket.socket) -> None:
+    """Set the options that the kernel passes on to accepted sockets, so that no connection pays for it."""
+    listener.setblocking(False)
+    if listener.family in (socket.AF_INET, socket.AF_INET6):
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        # A client that vanished without a word must not hold a model for ever.
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        for name, value in (("TCP_KEEPIDLE", 30), ("TCP_KEEPINTVL", 10), ("TCP_KEEPCNT", 6)):
+            if hasattr(socket, name):
+                listener.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
+
+
+async def _accept_connections(server: Server, listener: socket.socket, handlers: trio.Nursery) -> None:
+    while True:
+        await trio.lowlevel.wait_readable(listener)
+        try:
+            _accept_waiting(server, listener, handlers)
+        except OSError as error:
+            if error.errno not in _OUT_OF_RESOURCES:
+                raise
+            # The client stays in the queue; connections that end meanwhile make room for it.
+            server.settings.report_error(error, None)
+            await trio.sleep(_RETRY_ACCEPT_S)
+
+
+def _accept_waiting(server: Server, listener: socket.socket, handlers: trio.Nursery) -> None:
+    """Accept the connections that are there, up to a number that leaves others their turn."""
+    for _ in range(_ACCEPTS_WITHOUT_PAUSE):
+        try:
+            sock, peer = listener.accept()
+        except BlockingIOError:
+            return
+        except OSError as error:
+            if error.errno in _OUT_OF_RESOURCES or error.errno in (errno.EBADF, errno.EINVAL):
+                raise
+            continue  # the one connection failed before it was accepted: accept(2) hands on network errors
+        sock.setblocking(False)
+        connection = server.open_connection(sock, peer, _local_address(sock))
+        handlers.start_soon(connection.run)
+
+
+def _close(listener: socket.socket) -> None:
+    if listener.fileno() >= 0:
+        trio.lowlevel.notify_closing(listener)
+        listener.close()
+
+
+def _local_address(sock: socket.socket) -> Address:
+    name = sock.getsockname()
+    if sock.family == socket.AF_UNIX:
+        return (name, None) if isinstance(name, str) else None
+    return _address(sock.family, name)
+
+
+def _address(family: int, name: Any) -> Address:
+    """(host, port) of an Internet address, else None. IPv4 seen through an IPv6 socket is written as IPv4."""
+    if family not in (socket.AF_INET, socket.AF_INET6):
+        return None
+    return name[0].removeprefix("::ffff:") if "." in name[0] else name[0], name[1]
+
+
+def _hypercorn_config(settings: ServerSettings) -> Config:
+    """hypercorn's settings, for its parts that run here."""
+    config = Config()
+    config.accesslog = None
+    config.errorlog = None
+    config.include_date_header = False
+    config.include_server_header = False
+    config.keep_alive_max_requests = 2**31
+    config.h2_max_header_list_size = settings.max_head_bytes
+    config.websocket_max_message_size = settings.websocket_max_message
+    if settings.tls is not None:
+        config.certfile = str(settings.tls.certificate)
+        config.keyfile = str(settings.tls.key)
+        config.keyfile_password = settings.tls.password
+    return config
