@@ -1,0 +1,78 @@
+"""The access log: one line for each request, when it is over."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from swapd.http.client_address import TrustedProxies
+from swapd.observe.logger import Level, Logger
+from swapd.observe.text import escape_control
+
+if TYPE_CHECKING:
+    from swapd.http.record import RequestRecord
+    from swapd.http.server.asgi import Scope
+
+DEFAULT_SKIP: Final = ("/wol-health", "/api/performance", "/metrics", "/health", "/api/events", "/ui/")
+"""Paths that begin like this are asked for all the time and would drown the rest."""
+
+
+class AccessLog:
+    """Writes the line, and decides which requests get none. Costs a few microseconds a request."""
+
+    def __init__(
+        self,
+        log: Logger,
+        proxies: TrustedProxies | None = None,
+        *,
+        skip: tuple[str, ...] = DEFAULT_SKIP,
+        enabled: bool = True,
+    ) -> None:
+        self._log = log
+        self._proxies = proxies or TrustedProxies()
+        self._skip = skip
+        self._enabled = enabled
+
+    def write(self, scope: Scope, record: RequestRecord, duration_s: float) -> None:
+        """Log that the request of `scope` was answered as `record` says, `duration_s` after it arrived.
+
+        A handler that sent nothing counts as 200, an upgraded connection as 101 (which its handler records).
+        """
+        path = scope["path"]
+        if not self._enabled or path.startswith(self._skip) or not self._log.enabled(Level.INFO):
+            return
+        headers = dict(reversed(scope["headers"]))  # of several equal names the first one counts
+        client = scope["client"]
+        ip = escape_control(self._proxies.client_ip(client[0] if client else "", headers))
+        agent = _quotable(headers.get(b"user-agent", b"").decode("utf-8", "backslashreplace"))
+        method = scope["method"] if scope["type"] == "http" else "GET"
+        self._log.info(
+            f'Request {ip} "{method} {_quotable(path)} {_VERSIONS[scope["http_version"]]}" '
+            f'{record.status or 200} {record.bytes_sent} "{agent}" {duration_text(duration_s)}',
+            event="request.done",
+        )
+
+
+_VERSIONS: Final = {"1.0": "HTTP/1.0", "1.1": "HTTP/1.1", "2": "HTTP/2.0", "3": "HTTP/3.0"}
+
+
+def _quotable(text: str) -> str:
+    """`text` for between double quotes: it can end neither the quotation nor the line."""
+    text = escape_control(text)
+    return text.replace('"', "\\x22") if '"' in text else text
+
+
+def duration_text(seconds: float) -> str:
+    """`87µs`, `12.4ms`, `3.21s`, `2m5.3s`, `2h2m5s`: about three digits, in the unit that suits."""
+    if seconds < 0.0009995:
+        return f"{seconds * 1e6:.0f}µs"
+    if seconds < 0.09995:
+        return f"{seconds * 1e3:.3g}ms"
+    if seconds < 0.9995:
+        return f"{seconds * 1e3:.0f}ms"
+    if seconds < 59.995:
+        return f"{seconds:.2f}s"
+    minutes, tenths = divmod(round(seconds * 10), 600)
+    if minutes < 60:
+        return f"{minutes}m{tenths / 10:.1f}s"
+    minutes, whole = divmod(round(seconds), 60)
+    return f"{minutes // 60}h{minutes % 60}m{whole}s"

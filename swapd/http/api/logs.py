@@ -1,0 +1,84 @@
+"""`/logs` and `/logs/stream`: the logs as plain text, at once or as they are written."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from swapd.http.api.control import Control
+from swapd.http.api.web import Redirect
+from swapd.http.errors import Rejected
+from swapd.http.paths import parameter
+from swapd.http.record import RECORD
+from swapd.http.server.asgi import ASGIApp, Headers, Receive, Scope, Send
+from swapd.observe.logs import Logs
+from swapd.observe.ring import LogRing
+
+if TYPE_CHECKING:
+    from swapd.config import Config
+
+
+async def logs(control: Control, request: Request) -> Response | ASGIApp:
+    """The history of the combined log; a browser is sent to the user interface, which shows it better."""
+    if "text/html" in request.headers.get("accept", ""):
+        return Redirect(302, "/ui/")
+    history = control.logs.rings["mux"].history()
+    return Response(history, headers={"content-type": "text/plain"})
+
+
+async def stream(control: Control, request: Request) -> ASGIApp:
+    """One log from its history on, until the client leaves or the daemon stops."""
+    source = parameter(request.path_params.get("source", ""))
+    ring = _ring(control.logs, control.config(), source)
+    if ring is None:
+        raise Rejected.with_code("bad_request", "invalid logger. Use 'proxy', 'upstream' or a model's ID")
+    return LogStream(ring, with_history="no-history" not in request.query_params)
+
+
+def _ring(logs: Logs, config: Config, source: str) -> LogRing | None:
+    """The log called `source`: "" is the combined one; a model's name may be followed by a slash and more."""
+    if not source:
+        return logs.rings["mux"]
+    if source in ("proxy", "upstream"):
+        return logs.rings[source]
+    segments = [segment for segment in source.split("/") if segment]
+    for length in range(len(segments), 0, -1):
+        model = config.resolve("/".join(segments[:length]))
+        if model is not None:
+            return logs.upstream(model)
+    return None
+
+
+class LogStream:
+    """An answer without end: the bytes of `ring` as they are written.
+
+    A client that reads slowly misses bytes and finds a note in their place; it holds up nobody. Ends when the
+    ring ends its subscriptions; cancelled when the client leaves.
+    """
+
+    def __init__(self, ring: LogRing, *, with_history: bool) -> None:
+        self._ring = ring
+        self._with_history = with_history
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        record = scope[RECORD]
+        async with self._ring.subscribe(history=self._with_history) as chunks:
+            record.status = 200
+            await send({"type": "http.response.start", "status": 200, "headers": _STREAM_HEADERS})
+            if scope["method"] == "HEAD":
+                return await send({"type": "http.response.body", "body": b""})
+            # Some servers hold the head back until there is a body: an empty piece sends it on its way.
+            await send({"type": "http.response.body", "body": b"", "more_body": True})
+            async for chunk in chunks:
+                record.bytes_sent += len(chunk)
+                await send({"type": "http.response.body", "body": chunk, "more_body": True})
+            return await send({"type": "http.response.body", "body": b""})
+
+
+_STREAM_HEADERS: Headers = [
+    (b"content-type", b"text/plain"),
+    (b"x-content-type-options", b"nosniff"),
+    (b"x-accel-buffering", b"no"),  # nginx would otherwise collect the lines
+]

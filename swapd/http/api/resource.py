@@ -1,0 +1,56 @@
+"""One path of the control API: its methods, and what a handler's result becomes on the wire."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
+import msgspec
+from starlette.requests import Request
+from starlette.responses import Response
+
+from swapd.http.answers import method_not_allowed, send_whole
+from swapd.http.api.control import Control
+from swapd.http.errors import Rejected, render
+from swapd.http.server.asgi import ASGIApp, Receive, Scope, Send
+
+Handler = Callable[[Control, Request], Awaitable[Response | ASGIApp]]
+"""Returns the whole answer, or an ASGI application that sends one (and keeps the request's record itself).
+
+May raise `Rejected`. Parameters captured from the path are still escaped: `swapd.http.paths.parameter`.
+"""
+
+ANY = "*"
+"""Stands in a resource's methods for every method that has no handler of its own."""
+
+
+class Resource:
+    """An ASGI application for one path. GET handlers answer HEAD too; other methods get 405."""
+
+    def __init__(self, control: Control, handlers: Mapping[str, Handler]) -> None:
+        self._control = control
+        self._handlers = dict(handlers)
+        if "GET" in handlers:
+            self._handlers["HEAD"] = handlers["GET"]
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        handler = self._handlers.get(scope["method"]) or self._handlers.get(ANY)
+        if handler is None:
+            return await method_not_allowed(scope, send, self._handlers)
+        try:
+            result = await handler(self._control, Request(scope, receive))
+        except Rejected as rejected:
+            return await send_whole(scope, send, *render(rejected.answer, scope))
+        if not isinstance(result, Response):
+            return await result(scope, receive, send)
+        return await send_whole(scope, send, result.status_code, result.raw_headers, bytes(result.body))
+
+
+def json_response(value: Any, headers: Mapping[str, str] | None = None) -> Response:
+    """`value` as compact JSON with a line feed at the end, for those who look at it in a terminal."""
+    return Response(msgspec.json.encode(value) + b"\n", media_type="application/json", headers=headers)
+
+
+def text_response(text: str) -> Response:
+    """A short text for people, without a line feed."""
+    return Response(text, media_type="text/plain")

@@ -1,0 +1,54 @@
+"""The route table of the control API."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final, cast
+
+from starlette import types as starlette
+from starlette.routing import Route, Router
+
+from swapd.http.answers import not_found
+from swapd.http.api import health, logs, model_list, running, unload, version, web
+from swapd.http.api.control import Control
+from swapd.http.api.resource import ANY, Handler, Resource
+from swapd.http.server.asgi import ASGIApp, Receive, Scope, Send
+
+ROUTES: Final[Mapping[str, Mapping[str, Handler]]] = {
+    "/v1/models": {"GET": model_list.list_models},
+    "/models": {"GET": model_list.list_models},
+    "/running": {"GET": running.running},
+    "/unload": {"GET": unload.unload_all_as_text},
+    "/api/models/unload": {"POST": unload.unload_all},
+    "/api/models/unload/{model:path}": {"POST": unload.unload_one},
+    "/api/version": {"GET": version.version},
+    "/health": {"GET": health.health},
+    "/wol-health": {"GET": health.health},
+    "/logs": {"GET": logs.logs},
+    "/logs/stream": {"GET": logs.stream},
+    "/logs/stream/{source:path}": {"GET": logs.stream},
+    "/": {"GET": web.root},
+    "/ui": {"GET": web.ui_without_slash},
+    "/ui/{path:path}": {"GET": web.ui},
+    "/upstream": {"GET": web.upstream_overview, ANY: web.upstream_without_slash},
+}
+"""Path → method → handler. A slash at the end is part of the path; GET stands for HEAD too."""
+
+
+def build_api(control: Control) -> ASGIApp:
+    """The control API as one ASGI application, for scopes of type `http`.
+
+    It expects what `swapd.http.app` gives it: `path` in the spelling of `routing_path`, a `RequestRecord` in
+    the scope, and no OPTIONS requests.
+    """
+    routes = [Route(path, Resource(control, handlers)) for path, handlers in ROUTES.items()]
+    router = Router(routes, redirect_slashes=False, default=_no_route)
+
+    async def api(scope: Scope, receive: Receive, send: Send) -> None:
+        await router(scope, receive, send)
+
+    return api
+
+
+async def _no_route(scope: starlette.Scope, receive: starlette.Receive, send: starlette.Send) -> None:
+    await not_found(scope, cast(Send, send))

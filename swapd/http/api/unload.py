@@ -1,0 +1,32 @@
+"""Stopping models on request. Every route answers when the models have stopped, also if they already had."""
+
+from __future__ import annotations
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from swapd.http.api.control import Control
+from swapd.http.api.resource import json_response, text_response
+from swapd.http.errors import Rejected
+from swapd.http.paths import parameter
+
+
+async def unload_all_as_text(control: Control, request: Request) -> Response:
+    """`GET /unload`, for people."""
+    await control.manager.unload(None)
+    return text_response("OK")
+
+
+async def unload_all(control: Control, request: Request) -> Response:
+    """`POST /api/models/unload`."""
+    await control.manager.unload(None)
+    return json_response({"msg": "ok"})
+
+
+async def unload_one(control: Control, request: Request) -> Response:
+    """`POST /api/models/unload/{model…}`: an id or alias, whose slashes may be escaped or not."""
+    model = control.config().resolve(parameter(request.path_params["model"]))
+    if model is None:
+        raise Rejected.with_code("not_found", "model not found")
+    await control.manager.unload([model])
+    return text_response("OK")

@@ -1,0 +1,14 @@
+"""`/api/version`: which build answers."""
+
+from __future__ import annotations
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from swapd.http.api.control import Control
+from swapd.http.api.resource import json_response
+
+
+async def version(control: Control, request: Request) -> Response:
+    build = control.build
+    return json_response({"build_date": build.date, "commit": build.commit, "version": build.version})

@@ -1,0 +1,128 @@
+"""The daemon's ASGI application: which part of swapd answers a request.
+
+The order is that of cost. The routes that name a model are found by one look into a table and handed on at
+once; `/upstream/…` comes next; everything else, among it whatever is odd about a path, goes to the control
+API. Nothing here wraps `send` or creates a task: a request pays for its record and for one log line.
+
+Routing looks at method and path alone, before any key is asked for, so that "no such route" and "not with
+this method" have the same answer for everybody.
+"""
+
+from __future__ import annotations
+
+import time
+import traceback
+from collections.abc import Iterable, Mapping
+
+import trio
+
+from swapd.http import answers
+from swapd.http.access_log import AccessLog
+from swapd.http.paths import clean_path, location, raw_path, routing_path
+from swapd.http.record import RECORD, RequestRecord
+from swapd.http.server.asgi import ABORT, ASGIApp, BodyTooLarge, ClientGone, Receive, Scope, Send
+from swapd.observe.logger import Logger
+
+_PASSTHROUGH = b"/upstream/"
+
+CLIENT_CLOSED_REQUEST = 499
+"""What the access log says of a request whose client left before it was answered."""
+
+
+class App:
+    """An ASGI 3 application for the scope types `http` and `websocket`.
+
+    Each request's scope gets a `RequestRecord` under `RECORD`; the part that answers fills it in.
+    """
+
+    def __init__(
+        self,
+        *,
+        models: ASGIApp,
+        model_routes: Mapping[str, Iterable[str]],
+        passthrough: ASGIApp,
+        api: ASGIApp,
+        access_log: AccessLog,
+        log: Logger,
+    ) -> None:
+        """`models` answers the paths of `model_routes` (path → methods; HEAD goes with GET), `passthrough`
+        what is below `/upstream/`, `api` the rest; see `swapd.http.api` for what it must put up with."""
+        self._models = models
+        self._model_routes = {
+            path.encode("ascii"): frozenset(methods) | ({"HEAD"} if "GET" in methods else set())
+            for path, methods in model_routes.items()
+        }
+        self._passthrough = passthrough
+        self._api = api
+        self._access_log = access_log
+        self._log = log
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        started = time.perf_counter()
+        record = scope[RECORD] = RequestRecord()
+        try:
+            if scope["type"] == "http":
+                methods = self._model_routes.get(scope.get("raw_path", b""))
+                if methods is not None and scope["method"] in methods:
+                    await self._models(scope, receive, send)
+                else:
+                    await self._answer_other(scope, receive, send)
+            else:
+                await self._answer_websocket(scope, receive, send)
+        except trio.Cancelled:
+            record.status = record.status or CLIENT_CLOSED_REQUEST
+            raise
+        except ClientGone:
+            pass  # it left while its answer was being sent, and there is nobody left to tell
+        except Exception as error:  # noqa: BLE001 - the last one who can tell the client and the log
+            await self._answer_failure(error, scope, send)
+        finally:
+            self._access_log.write(scope, record, time.perf_counter() - started)
+
+    async def _answer_other(self, scope: Scope, receive: Receive, send: Send) -> None:
+        method = scope["method"]
+        if method == "OPTIONS":
+            return await answers.preflight(scope, send)
+        raw = raw_path(scope)
+        cleaned = clean_path(raw)
+        if cleaned is not raw:
+            return await answers.redirect(scope, send, 307, location(cleaned, scope["query_string"]))
+        if raw.startswith(_PASSTHROUGH):
+            return await self._passthrough(scope, receive, send)
+        path = routing_path(raw)
+        methods = self._model_routes.get(path.encode("ascii"))
+        if methods is None:
+            return await self._api({**scope, "path": path}, receive, send)
+        if method not in methods:
+            return await answers.method_not_allowed(scope, send, methods)
+        # The path is written with escapes it does not need.
+        return await self._models({**scope, "path": path, "raw_path": path.encode("ascii")}, receive, send)
+
+    async def _answer_websocket(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if raw_path(scope).startswith(_PASSTHROUGH):
+            return await self._passthrough(scope, receive, send)
+        scope[RECORD].status = 404
+        if "websocket.http.response" not in scope.get("extensions", {}):
+            return await send({"type": "websocket.close"})
+        await send({"type": "websocket.http.response.start", "status": 404, "headers": answers.PLAIN_ERROR})
+        return await send({"type": "websocket.http.response.body", "body": answers.NOT_FOUND})
+
+    async def _answer_failure(self, error: Exception, scope: Scope, send: Send) -> None:
+        """Answer for a part that failed: with an error while that is possible, else by breaking off."""
+        too_large = isinstance(error, BodyTooLarge)
+        if not too_large:
+            self._log.error(_report(error, scope), event="request.failed", error=repr(error))
+        if scope["type"] == "http" and not scope[RECORD].status:
+            code, message = (
+                ("request_too_large", "the request body is too large")
+                if too_large
+                else ("internal_error", "internal error; see the daemon's log")
+            )
+            await answers.answer_error(scope, send, code, message)
+        elif abort := scope.get("extensions", {}).get(ABORT):
+            abort()
+
+
+def _report(error: Exception, scope: Scope) -> str:
+    what = f"{scope['method']} {scope['path']}" if scope["type"] == "http" else f"WebSocket {scope['path']}"
+    return f"{what} failed: {''.join(traceback.format_exception(error))}"

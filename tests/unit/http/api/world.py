@@ -1,0 +1,181 @@
+"""The application with a manager that is a sheet of paper, and a client that speaks ASGI to it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import trio
+from attrs import define, field
+
+from swapd.config import Config, loads
+from swapd.http.access_log import AccessLog
+from swapd.http.answers import answer
+from swapd.http.api import Control, build_api
+from swapd.http.app import App
+from swapd.nursery.states import ModelState
+from swapd.observe.logs import Logs, LogSettings
+from swapd.version import Build
+
+NOW = 1_785_913_623.9
+
+CONFIG = """
+models:
+  m1: {cmd: serve m1, proxy: "http://127.0.0.1:5801", aliases: [nick], ttl: 300, name: Model One}
+  a/b: {cmd: serve ab, proxy: "http://127.0.0.1:5802", useModelName: real}
+  hid: {cmd: serve hid, proxy: "http://127.0.0.1:5803", unlisted: true}
+  cap:
+    cmd: serve cap
+    proxy: "http://127.0.0.1:5804"
+    capabilities: {in: [text, image], out: [text], tools: true, context: 4096}
+"""
+
+MODEL_ROUTES = {
+    "/v1/chat/completions": ("POST",),
+    "/v1/audio/voices": ("GET", "POST"),
+    "/props": ("GET",),
+}
+
+
+@define
+class FakeManager:
+    """Shows the states a test writes into it, and notes what it is asked to stop."""
+
+    states: dict[str, ModelState] = field(factory=dict)
+    unloaded: list[Sequence[str] | None] = field(factory=list)
+    may_finish: trio.Event | None = None
+    """If set, `unload` returns when this is."""
+
+    def snapshot(self) -> FakeManager:
+        return self
+
+    @property
+    def models(self) -> dict[str, FakeModel]:
+        return {name: FakeModel(state) for name, state in self.states.items()}
+
+    async def unload(self, models: Sequence[str] | None) -> None:
+        self.unloaded.append(models)
+        if self.may_finish is not None:
+            await self.may_finish.wait()
+
+
+@define
+class FakeModel:
+    state: ModelState
+
+
+@define
+class Answer:
+    """What an application sent in answer to one request."""
+
+    status: int = 0
+    raw_headers: list[tuple[bytes, bytes]] = field(factory=list)
+    chunks: list[bytes] = field(factory=list)
+    complete: bool = False
+
+    @property
+    def headers(self) -> dict[str, str]:
+        return {name.decode(): value.decode("latin-1") for name, value in self.raw_headers}
+
+    @property
+    def body(self) -> bytes:
+        return b"".join(self.chunks)
+
+    async def take(self, message: Any) -> None:
+        await trio.lowlevel.checkpoint()
+        if message["type"] == "http.response.start":
+            assert not self.status
+            self.status, self.raw_headers = message["status"], list(message["headers"])
+        else:
+            assert message["type"] == "http.response.body"
+            assert self.status
+            assert not self.complete
+            self.chunks.append(message.get("body", b""))
+            self.complete = not message.get("more_body", False)
+
+
+def scope_of(method: str, target: str, headers: dict[str, str] | None = None, **more: Any) -> dict[str, Any]:
+    """The scope of a request for `target`, as the server makes it."""
+    from urllib.parse import unquote
+
+    raw_path, _, query = target.encode("latin-1").partition(b"?")
+    return {
+        "type": "http",
+        "asgi": {"version": "3.0", "spec_version": "2.3"},
+        "http_version": "1.1",
+        "method": method,
+        "scheme": "http",
+        "path": unquote(raw_path.decode("latin-1")),
+        "raw_path": raw_path,
+        "query_string": query,
+        "root_path": "",
+        "headers": [
+            (name.lower().encode(), value.encode("latin-1")) for name, value in (headers or {}).items()
+        ],
+        "client": ("192.0.2.7", 40000),
+        "server": ("127.0.0.1", 8080),
+        "extensions": {},
+        **more,
+    }
+
+
+async def no_body() -> dict[str, Any]:
+    return {"type": "http.request", "body": b"", "more_body": False}
+
+
+@define
+class World:
+    """Everything a test of the application needs."""
+
+    config: Config
+    manager: FakeManager
+    logs: Logs
+    app: App
+    asked: list[tuple[str, str, bytes]]
+    """Requests that reached the model routes ("models") or the passthrough: (which, path, raw path)."""
+
+    async def call(
+        self, method: str, target: str, headers: dict[str, str] | None = None, **more: Any
+    ) -> Answer:
+        """One request, answered to the end."""
+        answered = Answer()
+        await self.app(scope_of(method, target, headers, **more), no_body, answered.take)
+        assert answered.complete
+        return answered
+
+    async def get(self, target: str, headers: dict[str, str] | None = None) -> Answer:
+        return await self.call("GET", target, headers)
+
+    def log_lines(self) -> list[str]:
+        return self.logs.rings["proxy"].history().decode().splitlines()
+
+
+def build_world(config: str = CONFIG, **access_log: Any) -> World:
+    loaded = loads(config)
+    assert loaded.config is not None, loaded.problems
+    manager, logs = FakeManager(), Logs(LogSettings())
+    asked: list[tuple[str, str, bytes]] = []
+
+    def noting(name: str) -> Any:
+        async def app(scope: Any, receive: Any, send: Any) -> None:
+            asked.append((name, scope["path"], scope["raw_path"]))
+            await answer(scope, send, 200, [], name.encode())
+
+        return app
+
+    control = Control(
+        lambda: loaded.config,  # type: ignore[arg-type, return-value]
+        manager,
+        logs,
+        build=Build("1.2.3", "abc", "today"),
+        now=lambda: NOW,
+    )
+    app = App(
+        models=noting("models"),
+        model_routes=MODEL_ROUTES,
+        passthrough=noting("passthrough"),
+        api=build_api(control),
+        access_log=AccessLog(logs.proxy, **access_log),
+        log=logs.proxy,
+    )
+    return World(loaded.config, manager, logs, app, asked)
