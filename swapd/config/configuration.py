@@ -12,7 +12,7 @@ from swapd.config.declare import Section, key
 from swapd.config.frozen import EMPTY, FrozenMap
 from swapd.config.kinds import Any, ListOf, MapOf
 from swapd.config.model import ModelConfig, ModelKeys
-from swapd.config.names import ApiKey, ApiKeyItem, Peer, Profile, Selector, WrittenApiKey
+from swapd.config.names import ApiKey, ApiKeyItem, Peer, Profile, ProfileSection, Selector, WrittenApiKey
 from swapd.config.routing import GROUPS, GroupKeys, MatrixKeys, Routing, RoutingKeys
 from swapd.config.settings import Hooks, Settings
 
@@ -39,7 +39,7 @@ class RootKeys(Settings):
     )
     profiles: FrozenMap[str, Profile] = key(
         "profiles",
-        MapOf(Section(Profile, null_gives=Profile())),
+        MapOf(ProfileSection(Profile, null_gives=Profile())),
         "Sets of names to switch between.",
         default=EMPTY,
     )

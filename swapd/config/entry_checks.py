@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from swapd.config import nodes
 from swapd.config.configuration import RootKeys
 from swapd.config.locate import Places
 from swapd.config.model_warnings import warn_filter_paths
-from swapd.config.nodes import is_null
 from swapd.config.problems import quoted
 from swapd.config.proxies import check_proxy
 
@@ -60,22 +58,3 @@ def check_entries(keys: RootKeys, places: Places) -> None:
                 f"detached of model {quoted(id)} is true, but it has no cmdStop",
                 "a detached server can only be stopped by a command: set cmdStop",
             )
-
-
-def check_old_profiles(places: Places) -> bool:
-    """Refuse profiles in the form of lists, as they once were; False when there are any."""
-    profiles = places.value("profiles")
-    if not isinstance(profiles, nodes.Mapping):
-        return True
-    fine = True
-    for name, value in profiles.items():
-        if isinstance(value, nodes.Mapping) or is_null(value):
-            continue
-        fine = False
-        places.error(
-            "profile-legacy",
-            ("profiles", name),
-            f"the profile {quoted(name)} must be a mapping with pins",
-            "a list is no profile any more; to run models together use routing with groups or a matrix",
-        )
-    return fine

@@ -15,7 +15,8 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 from ruamel.yaml.tokens import DocumentEndToken, DocumentStartToken, ScalarToken, StreamStartToken
 
-from swapd.config.problems import ProblemLog
+from swapd.config import nodes
+from swapd.config.problems import KeyPath, ProblemLog
 from swapd.config.sources import Edit, SourceText
 
 PLACEHOLDER = re.compile(r"\$\{env\.([A-Za-z_][A-Za-z0-9_]*)\}")
@@ -141,3 +142,33 @@ def _uncommented_spans(text: str) -> list[Span]:
         spans.append((start, start + (comment.start() if comment else len(line))))
         start += len(line)
     return spans
+
+
+def warn_escaped(root: nodes.Mapping, log: ProblemLog) -> None:
+    """Warn where the backslashes put before quotes and backslashes stay, as only double quotes undo them."""
+    if any('"' in value or "\\" in value for source in log.sources for value in source.variables().values()):
+        _warn_escaped(root, (), log)
+
+
+def _warn_escaped(node: nodes.Node, path: KeyPath, log: ProblemLog) -> None:
+    if isinstance(node, nodes.Mapping):
+        for name, value in node.items():
+            _warn_escaped(value, (*path, name), log)
+    elif isinstance(node, nodes.Sequence):
+        for index, item in enumerate(node.items):
+            _warn_escaped(item, (*path, index), log)
+    elif isinstance(node, nodes.Scalar) and node.from_environment and node.style != '"':
+        escaped = [
+            name
+            for edit in node.source.edits_within(node.start, node.end)
+            for name, value in edit.variables
+            if '"' in value or "\\" in value
+        ]
+        if escaped:
+            log.warning(
+                "env-escaped",
+                f"the environment variable {escaped[0]} holds a quote or backslash, which gets a backslash here",
+                at=node,
+                path=path,
+                hint="put the placeholder in double quotes to get its exact value",
+            )

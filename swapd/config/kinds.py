@@ -35,18 +35,15 @@ def range_step(path: KeyPath) -> int:
     return MODEL_STEP if path[:1] == ("models",) else SETTINGS_STEP
 
 
-def found(node: Node) -> str:
-    """What stands in the file, for the end of a type error."""
-    if not isinstance(node, Scalar):
-        return f"found a {kind_of(node)}"
-    if node.value is None:
+def found(node: Node, log: ProblemLog) -> str:
+    """What stands in the file, for the end of a type error. Never shows a secret or a variable's value."""
+    if is_null(node):
         return "found null"
-    written = f"{node.original.text} ({kind_of(node)})" if node.from_environment else ""
+    if not isinstance(node, Scalar) or log.hides(node):
+        return f"found a {kind_of(node)}"
     if node.from_environment:
-        written = f"a {kind_of(node)} from the environment"
-    else:
-        written = f"the {kind_of(node)} {quoted(text_of(node.value))}"
-    return f"found {written}"
+        return f"found a {kind_of(node)} that comes from the environment"
+    return f"found the {kind_of(node)} {quoted(text_of(node.value))}"
 
 
 class Kind:
@@ -68,7 +65,12 @@ class Kind:
 
     def refuse(self, node: Node, path: KeyPath, log: ProblemLog, hint: str = "") -> AnyType:
         log.error(
-            "type", f"expected {self.words}, {found(node)}", at=node, path=path, hint=hint, step=TYPE_STEP
+            "type",
+            f"expected {self.words}, {found(node, log)}",
+            at=node,
+            path=path,
+            hint=hint,
+            step=TYPE_STEP,
         )
         return INVALID
 

@@ -21,15 +21,15 @@ from swapd.config.build_selectors import NameTable, SelectorBuilder, check_profi
 from swapd.config.build_settings import passed_through, settle
 from swapd.config.configuration import Config, RootKeys
 from swapd.config.declare import keys_of, load_keys
-from swapd.config.entry_checks import check_entries, check_old_profiles
-from swapd.config.environment import substitute
+from swapd.config.entry_checks import check_entries
+from swapd.config.environment import substitute, warn_escaped
 from swapd.config.frozen import FrozenMap
 from swapd.config.locate import Places
 from swapd.config.merging import merge_all
-from swapd.config.nodes import Scalar
 from swapd.config.prepare import Prepared, prepare
 from swapd.config.problems import Problem, ProblemLog
 from swapd.config.reading import parse_root, read_source, source_paths
+from swapd.config.secrets import mark_secrets
 from swapd.config.sources import Sources, SourceText
 
 _NO_PORTS: Mapping[str, int] = MappingProxyType({})
@@ -101,6 +101,7 @@ def _build(roots: list[nodes.Mapping], sticky_ports: Mapping[str, int], log: Pro
         source = log.sources[0] if log.sources else SourceText("<nothing>", "", "")
         root = nodes.Mapping(source, 0, 0, {})
     mark_secrets(root, log)
+    warn_escaped(root, log)
     prepared = prepare(root, keys_of(RootKeys), sticky_ports, log)
     if prepared is None:
         return None
@@ -112,7 +113,6 @@ def _build(roots: list[nodes.Mapping], sticky_ports: Mapping[str, int], log: Pro
 def _typed(places: Places, log: ProblemLog) -> RootKeys | None:
     """Steps 8 and 9: types, defaults, checks within one entry, settings."""
     log.step = 8
-    check_old_profiles(places)
     keys = RootKeys(**load_keys(RootKeys, places.root, (), log))
     if log.failed():
         return None
@@ -173,19 +173,3 @@ class _Assembly:
             names=built.names,
             peer_names=peer_names,
         )
-
-
-def mark_secrets(root: nodes.Mapping, log: ProblemLog) -> None:
-    """Note the spans of keys, so that no source line is ever shown with one."""
-    secret: list[nodes.Node] = []
-    api_keys = root.get("apiKeys")
-    if isinstance(api_keys, nodes.Sequence):
-        for item in api_keys.items:
-            secret.append(item if not isinstance(item, nodes.Mapping) else item.get("key") or item)
-    peers = root.get("peers")
-    if isinstance(peers, nodes.Mapping):
-        for _, peer in peers.items():
-            key = peer.get("apiKey") if isinstance(peer, nodes.Mapping) else None
-            if key is not None:
-                secret.append(key)
-    log.secrets += [(node.source, node.start, node.end) for node in secret if isinstance(node, Scalar)]

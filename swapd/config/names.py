@@ -12,10 +12,10 @@ from attrs import field, frozen
 
 from swapd.config.declare import Section, key, load_keys
 from swapd.config.frozen import EMPTY, FrozenMap
-from swapd.config.kinds import INVALID, Any, Bool, Int, Kind, ListOf, MapOf, Text
+from swapd.config.kinds import INVALID, TYPE_STEP, Any, Bool, Int, Kind, ListOf, MapOf, Text
 from swapd.config.model import PeerFilters, PeerTimeouts
-from swapd.config.nodes import Mapping, Node, Scalar, is_null
-from swapd.config.problems import KeyPath, ProblemLog
+from swapd.config.nodes import Mapping, Node, Scalar, Sequence, is_null
+from swapd.config.problems import KeyPath, ProblemLog, quoted
 from swapd.config.scalars import text_of
 
 
@@ -30,6 +30,24 @@ class Profile:
     pins: FrozenMap[str, str] = key(
         "pins", MapOf(Text()), "Requested name to what it stands for; null disables the name.", default=EMPTY
     )
+
+
+@frozen
+class ProfileSection(Section):
+    """A profile; lists are what profiles were long ago."""
+
+    def refuse(self, node: Node, path: KeyPath, log: ProblemLog, hint: str = "") -> AnyType:
+        if not isinstance(node, Sequence):
+            return super().refuse(node, path, log, hint)
+        log.error(
+            "profile-legacy",
+            f"the profile {quoted(str(path[-1]))} must be a mapping with pins, not a list of models",
+            at=node,
+            path=path,
+            hint="migrate: to run models together use routing with groups or a matrix",
+            step=TYPE_STEP,
+        )
+        return INVALID
 
 
 @frozen

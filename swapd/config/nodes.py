@@ -42,11 +42,12 @@ class Node:
 class Scalar(Node):
     """A single value.
 
-    `text` is what stood in the file, without quotes; `value` its resolved type, later the value after macro
-    replacement. `from_macro` names the macro that supplied the whole value, typed.
+    `text` is what stood in the file, without quotes; `value` its resolved type. `style` is the quote or block
+    character, empty for a plain scalar. After macro replacement both hold the new value, and `original`
+    is the scalar as it was read. `from_environment` says that a variable contributed to it.
     """
 
-    __slots__ = ("from_environment", "original", "plain", "text", "value")
+    __slots__ = ("from_environment", "original", "style", "text", "value")
 
     def __init__(
         self,
@@ -55,29 +56,24 @@ class Scalar(Node):
         end: int,
         value: Value,
         text: str,
-        *,
-        plain: bool = True,
+        style: str = "",
     ) -> None:
         self.source = source
         self.start = start
         self.end = end
         self.value = value
         self.text = text
-        self.plain = plain
+        self.style = style
         self.original: Scalar = self
         self.from_environment = False
         self.has_references = type(value) is str and "${" in value
 
     def replaced(self, value: Value, text: str, *, from_environment: bool) -> Scalar:
         """The same place in the file with another value, as macro replacement makes it."""
-        scalar = Scalar(self.source, self.start, self.end, value, text, plain=self.plain)
+        scalar = Scalar(self.source, self.start, self.end, value, text, self.style)
         scalar.original = self.original
         scalar.from_environment = self.from_environment or from_environment
         return scalar
-
-    @property
-    def is_null(self) -> bool:
-        return self.value is None
 
 
 class Sequence(Node):

@@ -68,15 +68,15 @@ def dotted(path: KeyPath) -> str:
 
 
 _ESCAPES = {"\n": "\\n", "\t": "\\t", "\r": "\\r", '"': '\\"', "\\": "\\\\"}
-_UNPRINTABLE = re.compile(
-    '[\x00-\x1f\x7f-\x9f\u2028\u2029\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff"\\\\]'
+UNPRINTABLE = re.compile(
+    '[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufeff\ufffe\uffff"\\\\]'
 )
 
 
 def quoted(text: str, limit: int = 80) -> str:
     """Text in double quotes, safe to print on a terminal and cut to `limit` characters."""
     shown = text if len(text) <= limit else text[: limit - 1] + "…"
-    return '"' + _UNPRINTABLE.sub(_escape, shown) + '"'
+    return '"' + UNPRINTABLE.sub(_escape, shown) + '"'
 
 
 def _escape(match: re.Match[str]) -> str:
@@ -162,6 +162,13 @@ class ProblemLog:
             return order.get(problem.file, len(order)), problem.line or 0, problem.column or 0, entry.order
 
         return tuple(entry.problem for entry in sorted(kept, key=place))
+
+    def hides(self, node: Node) -> bool:
+        """True when the node is part of a secret."""
+        return any(
+            source is node.source and start <= node.start and node.end <= end
+            for source, start, end in self.secrets
+        )
 
     def where(self, node: Node) -> str:
         """A place as `file:line:column`, for use inside a sentence."""

@@ -52,9 +52,15 @@ class Step(Kind):
         method = given.get("method") or "POST"
         target = given.get("path")
         if set(given) - set(_STEP_KEYS) or method not in _METHODS:
-            return self.refuse(node, path, log, "keys of a step: method (GET, POST, …), path, body")
-        if isinstance(given.get("cmd"), str):
-            return SleepStep(argv=split(given["cmd"]))
+            return self.refuse(
+                node, path, log, "keys of a step: method (GET, POST, …), path and body, or cmd"
+            )
+        command = given.get("cmd")
+        if command:
+            words = split(command) if isinstance(command, str) else command
+            if isinstance(words, tuple) and words and all(isinstance(word, str) for word in words):
+                return SleepStep(argv=words)
+            return self.refuse(node, path, log, "cmd is a command, or the list of its words")
         if not isinstance(target, str) or not target.startswith("/"):
             return self.refuse(node, path, log, "a request needs a path that starts with /")
         return SleepStep(method, target, given.get("body"))

@@ -86,6 +86,10 @@ class SourceText:
         end = starts[number] if number < len(starts) else len(self.written)
         return self.written[starts[number - 1] : end].rstrip("\r\n")
 
+    def variables(self) -> dict[str, str]:
+        """The environment variables that were put into the text, with their plain values."""
+        return dict(variable for edit in self.edits for variable in edit.variables)
+
     def line_starts(self) -> list[int]:
         if self._line_starts is None:
             starts = [0]

@@ -148,7 +148,7 @@ class _Builder:
     def _scalar(self, event: Any) -> Scalar:
         start, end = event.start_mark.index, event.end_mark.index
         text: str = event.value
-        plain = event.style is None or event.style == ""
+        style = event.style or ""
         tag = event.tag
         if tag is not None:
             try:
@@ -156,8 +156,8 @@ class _Builder:
             except ValueError as error:
                 raise _RefusedError(f"{quoted(text)} is {error}", start) from None
         else:
-            value = resolve(text) if plain else text
-        scalar = Scalar(self.source, start, end, value, text, plain=plain)
+            value = text if style else resolve(text)
+        scalar = Scalar(self.source, start, end, value, text, style)
         if self.source.edits:
             scalar.from_environment = bool(self.source.edits_within(start, end))
         self._ends_at = end
@@ -239,7 +239,7 @@ class _Builder:
 
     def _add_entry(self, frame: _Frame, key: Scalar, value: Node) -> None:
         text = key.text
-        is_merge = text == MERGE_KEY and key.plain and not self._is_macro_block()
+        is_merge = text == MERGE_KEY and not key.style and not self._is_macro_block()
         if is_merge and not frame.merges:
             frame.merges.append((key, value))
             return
