@@ -115,7 +115,7 @@ def _stream(answer: Answer, exchange: Exchange, state: UpstreamState) -> Steps:
         if settings.tps and exchange.tokens_sent:
             yield Pause(_between_tokens(state))
         yield frame
-        exchange.tokens_sent += 1
+        state.count_token(exchange)
         sent_bytes += len(frame)
     if answer.length is None:
         yield b"".join(answer.epilogue) + LAST_CHUNK

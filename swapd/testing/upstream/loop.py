@@ -103,8 +103,8 @@ class Loop:
             if connection.until is not None and connection.until.condition():
                 connection.until = None
                 self._advance(connection)
-            elif connection in self._connections:
-                self._watch_connection(connection)
+            elif connection in self._connections and not self._is_watched(connection):
+                self._watch_connection(connection)  # a stalled upload may go on
 
     def _accept(self, listener: socket.socket) -> None:
         try:
@@ -210,7 +210,7 @@ class Loop:
         """Register what the connection waits for; a client that leaves is missed only in a stalled upload."""
         stalled = self._state.upload_stalled(connection.reader.current)
         events = (0 if stalled else selectors.EVENT_READ) | (selectors.EVENT_WRITE if connection.out else 0)
-        registered = connection.sock in self._selector.get_map()
+        registered = self._is_watched(connection)
         if not events and registered:
             self._selector.unregister(connection.sock)
         elif events and registered:
@@ -218,9 +218,12 @@ class Loop:
         elif events:
             self._selector.register(connection.sock, events, connection)
 
+    def _is_watched(self, connection: _Connection) -> bool:
+        return connection.sock in self._selector.get_map()
+
     def _drop(self, connection: _Connection) -> None:
         self._connections.discard(connection)
-        if connection.sock in self._selector.get_map():
+        if self._is_watched(connection):
             self._selector.unregister(connection.sock)
         connection.sock.close()
         steps, connection.steps = connection.steps, None

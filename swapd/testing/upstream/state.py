@@ -90,6 +90,10 @@ class UpstreamState:
         self.notify()
         return exchange
 
+    def count_token(self, exchange: Exchange) -> None:
+        exchange.tokens_sent += 1
+        self.notify()
+
     def client_left(self, unfinished: Request | None) -> None:
         """Note that a connection ended; a request whose body had not come whole counts as aborted."""
         if unfinished is not None:

@@ -1,0 +1,249 @@
+"""A real `swapd serve` as a child process of the test, on free ports, with what it started watched over."""
+
+from __future__ import annotations
+
+import os
+import random
+import re
+import shlex
+import socket
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+from uuid import uuid4
+
+import httpx
+import trio
+
+from swapd.testing.processes import (
+    MARKER,
+    MarkedProcess,
+    kill_processes,
+    marked_processes,
+    wait_until_gone,
+)
+from swapd.testing.upstream.remote import RemoteUpstream
+
+_START_LIMIT_S = 15.0
+_STOP_LIMIT_S = 15.0
+_LISTENING = re.compile(r"listening on (https?://\S+)")
+
+_PORTS_PER_DAEMON = 20
+_PORT_RANGE = (20_000, 32_000)
+"""Below the kernel's ephemeral ports, so that no outgoing connection takes one of ours."""
+
+
+class DaemonError(Exception):
+    """The daemon did not start, or did not do in time what was waited for; the text ends with its output."""
+
+
+def upstream_command(*flags: str) -> str:
+    """A `cmd` for the configuration: the fake upstream on `${PORT}` with these flags."""
+    return f"{shlex.quote(sys.executable)} -m swapd.testing.upstream --port ${{PORT}} {shlex.join(flags)}"
+
+
+def llama_command(model: Path, *flags: str) -> str:
+    """A `cmd` for the configuration: llama.cpp's server with this model on `${PORT}`."""
+    words = [sys.executable, "-m", "swapd.testing.llama", "-m", str(model)]
+    return f"{shlex.join(words)} --port ${{PORT}} {shlex.join(flags)}"
+
+
+def free_port() -> int:
+    """A TCP port of 127.0.0.1 that nobody listens on."""
+    return free_ports(1)
+
+
+def free_ports(count: int) -> int:
+    """The first of so many free ports in a row on 127.0.0.1."""
+    for _ in range(100):
+        first = random.randrange(*_PORT_RANGE)
+        if all(map(_is_free, range(first, first + count))):
+            return first
+    raise DaemonError(f"found no {count} free ports in a row between {_PORT_RANGE[0]} and {_PORT_RANGE[1]}")
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as sock:
+        try:
+            sock.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
+
+
+class Daemon:
+    """A running daemon; made by `run_daemon`.
+
+    Mutable state: the output so far, fed by a task of `run_daemon`.
+    """
+
+    def __init__(self, process: trio.Process, marker: str, config_file: Path) -> None:
+        self.config_file = config_file
+        self.url = ""
+        self._process = process
+        self._marker = marker
+        self._output = bytearray()
+        self._printed = trio.Event()
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    @property
+    def output(self) -> str:
+        """All it has written to stdout and stderr."""
+        return self._output.decode(errors="replace")
+
+    @property
+    def processes(self) -> list[MarkedProcess]:
+        """What runs on its behalf: everything it has started, itself left out."""
+        return [process for process in marked_processes(self._marker) if process.pid != self.pid]
+
+    def client(self, *, timeout_s: float = 30.0) -> httpx.AsyncClient:
+        """An HTTP client for its address; `async with` it."""
+        return httpx.AsyncClient(base_url=self.url, timeout=timeout_s, trust_env=False)
+
+    @asynccontextmanager
+    async def upstream(self, model: str) -> AsyncIterator[RemoteUpstream]:
+        """The control end of the running fake upstream of a model."""
+        async with self.client() as client:
+            running = (await client.get("/running")).json()["running"]
+        addresses = {entry["model"]: entry["proxy"] for entry in running}
+        if model not in addresses:
+            raise DaemonError(f"{model} is not running, only {sorted(addresses)}\n{self.output}")
+        async with RemoteUpstream(addresses[model]) as remote:
+            yield remote
+
+    async def printed(self, pattern: str | re.Pattern[str]) -> re.Match[str]:
+        """Wait until the output matches; fails when the daemon ends first or takes longer than 15 s."""
+        with trio.move_on_after(_START_LIMIT_S):
+            while (match := re.search(pattern, self.output)) is None:
+                if self._process.poll() is not None:
+                    raise DaemonError(f"the daemon ended with {self._process.returncode}\n{self.output}")
+                await self._printed.wait()
+            return match
+        raise DaemonError(f"the daemon has not printed {pattern!r}\n{self.output}")
+
+    def signal(self, number: int) -> None:
+        """Send a signal to the daemon alone."""
+        self._process.send_signal(number)
+
+    def kill(self) -> None:
+        """SIGKILL to the daemon alone: what it started is its guardian's business."""
+        self._process.kill()
+
+    async def stop(self) -> int:
+        """SIGTERM, then wait for its end; the exit status, negative for a signal."""
+        if self._process.returncode is None:
+            self._process.terminate()
+        return await self.exited()
+
+    async def exited(self) -> int:
+        """Wait for its end by itself; the exit status, negative for a signal."""
+        with trio.move_on_after(_STOP_LIMIT_S):
+            return await self._process.wait()
+        raise DaemonError(f"the daemon is still there after {_STOP_LIMIT_S:g} s\n{self.output}")
+
+    async def all_gone(self, within_s: float = _STOP_LIMIT_S) -> None:
+        """Wait until neither the daemon nor anything it started is there."""
+        with trio.move_on_after(within_s):
+            await self._process.wait()
+            await wait_until_gone(self._marker)
+            return
+        left = "\n".join(map(str, marked_processes(self._marker)))
+        raise DaemonError(f"still running after {within_s:g} s:\n{left}\n{self.output}")
+
+    async def _collect_output(self) -> None:
+        assert self._process.stdout is not None
+        async for data in self._process.stdout:
+            self._output += data
+            self._wake()
+        await self._process.wait()
+        self._wake()
+
+    def _wake(self) -> None:
+        self._printed.set()
+        self._printed = trio.Event()
+
+
+@asynccontextmanager
+async def run_daemon(
+    config: str, directory: Path, *arguments: str, env: Mapping[str, str] | None = None
+) -> AsyncIterator[Daemon]:
+    """Run a daemon with this configuration text for the length of the block; yields once it listens.
+
+    `directory` (a fresh one) takes the configuration and its state. Unless the text sets `startPort`, it gets
+    a range of free ports, so that tests in parallel do not meet. On leaving, by an exception or cancellation
+    too, the daemon is stopped in order, bounded by 15 s; what is then left of it is killed, and reported as
+    DaemonError.
+    """
+    marker = uuid4().hex
+    config_file = directory / "config.yaml"
+    config_file.write_text(_with_ports(config))
+    process = await _spawn(config_file, arguments, {**_environment(directory, marker), **(env or {})})
+    daemon = Daemon(process, marker, config_file)
+    try:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(daemon._collect_output)
+            try:
+                daemon.url = (await daemon.printed(_LISTENING))[1]
+                yield daemon
+            finally:
+                with trio.CancelScope(shield=True):
+                    await _end(daemon, marker)
+                nursery.cancel_scope.cancel()
+    except BaseExceptionGroup as group:
+        if len(group.exceptions) == 1:
+            raise group.exceptions[0] from None
+        raise
+
+
+async def _end(daemon: Daemon, marker: str) -> None:
+    """Stop the daemon in order, then by force; fails when anything is left after the orderly stop."""
+    try:
+        await daemon.stop()
+        if left := daemon.processes:
+            raise DaemonError("the daemon left behind:\n" + "\n".join(map(str, left)) + f"\n{daemon.output}")
+    finally:
+        kill_processes(marked_processes(marker))
+        await daemon._process.wait()
+        assert daemon._process.stdout is not None
+        await daemon._process.stdout.aclose()
+
+
+async def _spawn(config_file: Path, arguments: tuple[str, ...], environment: dict[str, str]) -> trio.Process:
+    command = [
+        sys.executable,
+        "-m",
+        "swapd",
+        "serve",
+        "--config",
+        str(config_file),
+        "--listen",
+        "127.0.0.1:0",
+    ]
+    return await trio.lowlevel.open_process(
+        [*command, *arguments],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        env=environment,
+        start_new_session=True,
+    )
+
+
+def _environment(directory: Path, marker: str) -> dict[str, str]:
+    """Ours, without what would steer the daemon, with places and a marker of its own."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("SWAPD_")}
+    places = {name: str(directory / name.lower()) for name in ("XDG_STATE_HOME", "XDG_RUNTIME_DIR")}
+    for place in places.values():
+        Path(place).mkdir(mode=0o700, exist_ok=True)
+    return {**kept, **places, "PYTHONUNBUFFERED": "1", MARKER: marker}
+
+
+def _with_ports(config: str) -> str:
+    if re.search(r"^startPort:", config, re.MULTILINE):
+        return config
+    return f"startPort: {free_ports(_PORTS_PER_DAEMON)}\n{config}"

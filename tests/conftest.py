@@ -1,0 +1,26 @@
+"""The fixtures that all tests share come from the public test kit; here is only what bounds our own run."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator
+from types import FrameType
+
+import pytest
+
+pytest_plugins = ["swapd.testing.fixtures"]
+
+_TIME_LIMIT_S = 60
+"""Real seconds. No test comes near it; one that waits for what never happens must not stop the run."""
+
+
+@pytest.fixture(autouse=True)
+def _time_limit(request: pytest.FixtureRequest) -> Iterator[None]:
+    def fail(number: int, frame: FrameType | None) -> None:
+        raise TimeoutError(f"{request.node.nodeid} has not ended within {_TIME_LIMIT_S} s")
+
+    before = signal.signal(signal.SIGALRM, fail)
+    signal.alarm(_TIME_LIMIT_S)
+    yield
+    signal.alarm(0)
+    signal.signal(signal.SIGALRM, before)
