@@ -65,7 +65,7 @@ class LocalLauncher:
             await check_port_is_free(spec.own_port)
         # No await from here on: whoever is cancelled before has started nothing, whoever gets past has
         # a process in hand.
-        child = spawn((*self._helper, *spec.argv), env)
+        child = spawn(spec.argv, env, helper=self._helper)
         self._own.add(child.pid)
         tree = ProcessTree(child.pid, marker, self._own, adopts_orphans=self._adopts_orphans)
         return LocalProcess(spec, env, child, tree, output, self._own, self._log_error)

@@ -104,8 +104,8 @@ def check_program(argv: Sequence[str], env: Mapping[str, str]) -> None:
         raise _cannot_run(program, f"its interpreter {interpreter} is missing or not executable")
 
 
-def spawn(argv: Sequence[str], env: Mapping[str, str]) -> Child:
-    """Start `argv` as the leader of a new session, hence of a new process group.
+def spawn(argv: Sequence[str], env: Mapping[str, str], *, helper: Sequence[str] = ()) -> Child:
+    """Start `argv`, through `helper` if given, as the leader of a new session, hence of a new group.
 
     Blocks for some 0.2 ms (vfork). The child has /dev/null as stdin and no descriptor of ours but the
     two pipes. Raises `LaunchError` with the text of the operating system.
@@ -116,7 +116,7 @@ def spawn(argv: Sequence[str], env: Mapping[str, str]) -> Child:
         descriptors += os.pipe()
         stdout, stdout_child, stderr, stderr_child = descriptors
         process = subprocess.Popen(
-            argv,
+            [*helper, *argv],
             stdin=subprocess.DEVNULL,
             stdout=stdout_child,
             stderr=stderr_child,
