@@ -104,18 +104,20 @@ class _ResponseStream(httpx.AsyncByteStream):
         self._request = request
         self._read_timeout_s = read_timeout_s
 
-    async def __aiter__(self) -> AsyncIterator[bytes]:
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return self
+
+    async def __anext__(self) -> bytes:
         response = self._response
+        chunk = response.take()
         try:
-            chunk = response.take()
-            while True:
-                if chunk:
-                    yield chunk
+            while not chunk:
                 if response.ended:
-                    return
+                    raise StopAsyncIteration
                 chunk = await self._receive()
         except UpstreamError as error:
             raise _translated(error, self._request) from error
+        return chunk
 
     async def aclose(self) -> None:
         self._response.close()
