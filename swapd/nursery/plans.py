@@ -12,6 +12,7 @@ from swapd.nursery.launcher import LaunchSpec
 from swapd.nursery.policy import Policy, matrix
 from swapd.nursery.policy.group import Group, GroupPolicy
 from swapd.nursery.policy.matrix import MatrixPolicy
+from swapd.nursery.prober import check_url
 
 
 def rules_for(config: Config) -> dict[str, ModelRules]:
@@ -90,7 +91,7 @@ def instance_spec(model: ModelConfig, gen: int, instance_uuid: str) -> InstanceS
     )
     return InstanceSpec(
         launch=launch,
-        check_url=_check_url(model),
+        check_url=check_url(model.proxy, _path_of(model.check_endpoint)),
         health_timeout_s=model.health_timeout_s,
         ready_hint=model.ready_hint,
     )
@@ -107,11 +108,7 @@ def _own_port(model: ModelConfig) -> int | None:
     return model.port if model.port is not None and in_use == model.port else None
 
 
-def _check_url(model: ModelConfig) -> str | None:
-    """The address to poll. Of a `checkEndpoint` that is a whole URL only path and query count."""
-    if model.check_endpoint.strip() == "none":
-        return None
-    endpoint = urlsplit(model.check_endpoint)
-    base = model.proxy.rstrip("/")
-    path = endpoint.path if endpoint.path.startswith("/") or not endpoint.path else f"/{endpoint.path}"
-    return f"{base}{path}?{endpoint.query}" if endpoint.query else f"{base}{path}"
+def _path_of(check_endpoint: str) -> str:
+    """Of a `checkEndpoint` that is a whole URL only path and query count."""
+    url = urlsplit(check_endpoint)
+    return url._replace(scheme="", netloc="", fragment="").geturl() if url.netloc else check_endpoint

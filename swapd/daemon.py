@@ -1,0 +1,229 @@
+"""The composition root: builds the parts, runs them in one nursery, and ends them in the right order.
+
+Start: adopt orphans, open the logs, make the manager and the application, listen, say that we are ready.
+Stop, on the first SIGTERM or SIGINT:
+
+    1  log streams end; else the drain would wait for them
+    2  no connection is accepted any more; everybody who waits for a model is refused
+    3  requests that were granted go on, until the last has ended or the drain time is over
+    4  what remains is cut
+    5  all models are stopped in parallel
+    6  exit 0
+
+A second signal skips to the end: connections are cut and process trees killed, exit 1. Should the processes
+not be gone some seconds after the drain time, they are killed too, and the exit code says whether that
+helped."""
+
+from __future__ import annotations
+
+import os
+import uuid
+from collections.abc import Sequence
+from socket import socket
+
+import trio
+from attrs import field, frozen
+
+from swapd.config import Config
+from swapd.http.access_log import AccessLog
+from swapd.http.api.control import Control
+from swapd.http.api.routes import build_api
+from swapd.http.app import App
+from swapd.http.auth import Authentication
+from swapd.http.proxy import MODEL_ROUTES, Proxy
+from swapd.http.server import ServerSettings, serve
+from swapd.nursery.local_launcher import LocalLauncher
+from swapd.nursery.manager import Manager
+from swapd.nursery.prober import HttpProber
+from swapd.nursery.process_tree import OwnChildren
+from swapd.observe.console import Console
+from swapd.observe.logs import Logs, LogSettings
+from swapd.supervision.reaper import reap_orphans
+from swapd.supervision.signals import SignalEvent, SignalKind, watch_signals
+from swapd.supervision.subreaper import become_subreaper
+
+BACKSTOP_S = 5.0
+"""How long after the drain time the processes may take to go, before they are killed."""
+FORCED_STOP_S = 0.8
+"""How long a forced stop waits for killed processes to be collected."""
+
+EXIT_OK = 0
+EXIT_FORCED = 1
+
+
+@frozen
+class DaemonSettings:
+    """What the command line has worked out. Times in seconds; None means: as configured."""
+
+    config: Config
+    listeners: Sequence[socket]
+    server: ServerSettings = field(factory=ServerSettings)
+    drain_s: float | None = None
+    pre_stop_delay_s: float | None = None
+    console: Console | None = None
+    started_lines: tuple[str, ...] = ()
+    """What to log once the daemon accepts connections."""
+
+
+async def main(settings: DaemonSettings) -> int:
+    """Run the daemon until it is told to stop; return its exit code.
+
+    Cancelling it kills every model's process tree and returns within a second or so.
+    """
+    logs = Logs(LogSettings.from_config(settings.config), settings.console)
+    try:
+        return await _Daemon(settings, logs).run()
+    finally:
+        logs.close()
+
+
+class _Daemon:
+    """The parts, and the way they end. The mutable state is which stop has been asked for."""
+
+    def __init__(self, settings: DaemonSettings, logs: Logs) -> None:
+        self._settings = settings
+        self._config = settings.config
+        self._logs = logs
+        self._log = logs.proxy
+        self._children = OwnChildren()
+        launcher = LocalLauncher(
+            own_children=self._children, adopts_orphans=become_subreaper(), log_error=self._log.error
+        )
+        self._manager = Manager(
+            settings.config,
+            launcher,
+            HttpProber(),
+            log=self._log,
+            output_of=lambda model: logs.upstream(model).sink,
+            instance_uuid=str(uuid.uuid4()),
+        )
+        self._proxy = Proxy(lambda: self._config, self._manager, self._log)
+        self._stop_wanted = trio.Event()
+        self._force_wanted = trio.Event()
+        self._server_stopping = trio.Event()
+        self._server_scope = trio.CancelScope()
+        self._server_ended = trio.Event()
+        self._manager_ended = trio.Event()
+
+    async def run(self) -> int:
+        async with trio.open_nursery() as root:
+            await root.start(watch_signals, self._on_signal)
+            root.start_soon(reap_orphans, self._children.__contains__)
+            root.start_soon(self._logs.flush_partial_lines)
+            await root.start(self._run_manager)
+            await root.start(self._run_server)
+            for line in self._settings.started_lines:
+                self._log.info(line, event="daemon.started")
+            await self._stop_wanted.wait()
+            async with trio.open_nursery() as stop:
+                stop.start_soon(self._force_when_wanted, stop.cancel_scope)
+                await self._stop_in_order()
+                stop.cancel_scope.cancel()
+            root.cancel_scope.cancel()
+        forced = self._force_wanted.is_set() or self._manager.live_instances > 0
+        return EXIT_FORCED if forced else EXIT_OK
+
+    # -- the parts ---------------------------------------------------------------------------------
+
+    async def _run_manager(self, *, task_status: trio.TaskStatus[None]) -> None:
+        try:
+            await self._manager.run(task_status=task_status)
+        finally:
+            self._manager_ended.set()
+
+    async def _run_server(self, *, task_status: trio.TaskStatus[None]) -> None:
+        settings = self._settings
+        try:
+            with self._server_scope:
+                await serve(
+                    self._application(),
+                    settings.listeners,
+                    settings.server,
+                    stopping=self._server_stopping,
+                    task_status=task_status,
+                )
+        finally:
+            self._proxy.close()
+            self._server_ended.set()
+
+    def _application(self) -> App:
+        auth = Authentication(lambda: self._config.api_keys)
+        return App(
+            models=self._proxy.models,
+            model_routes=MODEL_ROUTES,
+            passthrough=self._proxy.passthrough,
+            api=build_api(Control(lambda: self._config, self._manager, self._logs), auth),
+            auth=auth,
+            access_log=AccessLog(self._log),
+            log=self._log,
+        )
+
+    def _on_signal(self, event: SignalEvent) -> None:
+        match event.kind:
+            case SignalKind.STOP:
+                self._log.info(f"{event.signal.name}: stopping", event="shutdown.begun")
+                self._stop_wanted.set()
+            case SignalKind.FORCE_STOP:
+                self._log.warn(f"{event.signal.name} again: stopping at once", event="shutdown.forced")
+                self._force_wanted.set()
+            case SignalKind.KILL:
+                self._manager.kill_all()
+                os._exit(EXIT_FORCED)
+            case SignalKind.RELOAD:
+                self._log.warn("reload is not possible yet: restart swapd to use a new configuration")
+            case SignalKind.DUMP_STATE:
+                self._dump_state()
+            case SignalKind.TOGGLE_DEBUG:
+                self._log.toggle_debug()
+
+    def _dump_state(self) -> None:
+        snapshot = self._manager.snapshot()
+        self._log.info(f"state: {snapshot.queued} queued, shutting down: {snapshot.shutting_down}")
+        for model in snapshot.models.values():
+            self._log.info(
+                f"state: [{model.id}] {model.state.value}, pid {model.pid}, {model.leases} served, "
+                f"{model.queued} queued, {model.failures} failures in a row"
+            )
+
+    # -- the end -----------------------------------------------------------------------------------
+
+    async def _stop_in_order(self) -> None:
+        """Steps 1 to 5 of the module's docstring."""
+        configured = self._config.shutdown
+        pre_stop_delay_s = _first(self._settings.pre_stop_delay_s, configured.pre_stop_delay_s)
+        drain_s = _first(self._settings.drain_s, configured.drain_s)
+        if pre_stop_delay_s:
+            await trio.sleep(pre_stop_delay_s)
+        drain_until = trio.current_time() + drain_s
+        self._logs.end_streams()
+        self._server_stopping.set()
+        self._manager.shut_down(drain_until)
+        with trio.move_on_at(drain_until + BACKSTOP_S) as backstop:
+            with trio.move_on_at(drain_until) as drain:
+                await self._server_ended.wait()
+            if drain.cancelled_caught:
+                self._log.warn(
+                    f"requests were still in progress after {drain_s:g} s and have been cut",
+                    event="shutdown.deadline",
+                )
+            self._server_scope.cancel()
+            await self._server_ended.wait()
+            await self._manager_ended.wait()
+        if backstop.cancelled_caught:
+            await self._kill_what_is_left()
+
+    async def _force_when_wanted(self, orderly_stop: trio.CancelScope) -> None:
+        await self._force_wanted.wait()
+        with trio.CancelScope(shield=True):
+            await self._kill_what_is_left()
+        orderly_stop.cancel()
+
+    async def _kill_what_is_left(self) -> None:
+        self._server_scope.cancel()
+        self._manager.kill_all()
+        with trio.move_on_after(FORCED_STOP_S):
+            await self._manager_ended.wait()
+
+
+def _first(chosen: float | None, otherwise: float) -> float:
+    return otherwise if chosen is None else chosen
