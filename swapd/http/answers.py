@@ -32,14 +32,24 @@ async def answer(scope: Scope, send: Send, status: int, headers: Headers, body: 
 
 
 async def send_whole(scope: Scope, send: Send, status: int, headers: Headers, body: bytes) -> None:
-    """The same for `headers` that are complete."""
+    """The same for `headers` that are complete. A WebSocket is denied with it, if the server can do that."""
     record = scope[RECORD]
     record.status = status
+    if scope["type"] == "websocket":
+        return await _deny(scope, send, status, headers, body)
     if scope["method"] == "HEAD":
         body = b""
     await send({"type": "http.response.start", "status": status, "headers": headers})
     record.bytes_sent += len(body)
-    await send({"type": "http.response.body", "body": body})
+    return await send({"type": "http.response.body", "body": body})
+
+
+async def _deny(scope: Scope, send: Send, status: int, headers: Headers, body: bytes) -> None:
+    if "websocket.http.response" not in scope.get("extensions", {}):
+        return await send({"type": "websocket.close"})
+    await send({"type": "websocket.http.response.start", "status": status, "headers": headers})
+    scope[RECORD].bytes_sent += len(body)
+    return await send({"type": "websocket.http.response.body", "body": body})
 
 
 async def answer_error(scope: Scope, send: Send, code: str, message: str) -> None:

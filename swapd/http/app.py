@@ -18,6 +18,7 @@ import trio
 
 from swapd.http import answers
 from swapd.http.access_log import AccessLog
+from swapd.http.auth import Authentication, refuse
 from swapd.http.paths import clean_path, location, raw_path, routing_path
 from swapd.http.record import RECORD, RequestRecord
 from swapd.http.server.asgi import ABORT, ASGIApp, BodyTooLarge, ClientGone, Receive, Scope, Send
@@ -42,11 +43,12 @@ class App:
         model_routes: Mapping[str, Iterable[str]],
         passthrough: ASGIApp,
         api: ASGIApp,
+        auth: Authentication,
         access_log: AccessLog,
         log: Logger,
     ) -> None:
         """`models` answers the paths of `model_routes` (path → methods; HEAD goes with GET), `passthrough`
-        what is below `/upstream/`, `api` the rest; see `swapd.http.api` for what it must put up with."""
+        what is below `/upstream/`, both after `auth`; `api` the rest, of which it knows what needs a key."""
         self._models = models
         self._model_routes = {
             path.encode("ascii"): frozenset(methods) | ({"HEAD"} if "GET" in methods else set())
@@ -54,6 +56,7 @@ class App:
         }
         self._passthrough = passthrough
         self._api = api
+        self._auth = auth
         self._access_log = access_log
         self._log = log
 
@@ -64,7 +67,7 @@ class App:
             if scope["type"] == "http":
                 methods = self._model_routes.get(scope.get("raw_path", b""))
                 if methods is not None and scope["method"] in methods:
-                    await self._models(scope, receive, send)
+                    await self._admitted(self._models, scope, receive, send)
                 else:
                     await self._answer_other(scope, receive, send)
             else:
@@ -88,7 +91,7 @@ class App:
         if cleaned is not raw:
             return await answers.redirect(scope, send, 307, location(cleaned, scope["query_string"]))
         if raw.startswith(_PASSTHROUGH):
-            return await self._passthrough(scope, receive, send)
+            return await self._admitted(self._passthrough, scope, receive, send)
         path = routing_path(raw)
         methods = self._model_routes.get(path.encode("ascii"))
         if methods is None:
@@ -96,16 +99,21 @@ class App:
         if method not in methods:
             return await answers.method_not_allowed(scope, send, methods)
         # The path is written with escapes it does not need.
-        return await self._models({**scope, "path": path, "raw_path": path.encode("ascii")}, receive, send)
+        scope = {**scope, "path": path, "raw_path": path.encode("ascii")}
+        return await self._admitted(self._models, scope, receive, send)
 
     async def _answer_websocket(self, scope: Scope, receive: Receive, send: Send) -> None:
         if raw_path(scope).startswith(_PASSTHROUGH):
-            return await self._passthrough(scope, receive, send)
-        scope[RECORD].status = 404
-        if "websocket.http.response" not in scope.get("extensions", {}):
-            return await send({"type": "websocket.close"})
-        await send({"type": "websocket.http.response.start", "status": 404, "headers": answers.PLAIN_ERROR})
-        return await send({"type": "websocket.http.response.body", "body": answers.NOT_FOUND})
+            await self._admitted(self._passthrough, scope, receive, send)
+        else:
+            await answers.not_found(scope, send)
+
+    async def _admitted(self, app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
+        """Have `app` answer if the request shows a valid key."""
+        if self._auth.admits(scope):
+            await app(scope, receive, send)
+        else:
+            await refuse(scope, send)
 
     async def _answer_failure(self, error: Exception, scope: Scope, send: Send) -> None:
         """Answer for a part that failed: with an error while that is possible, else by breaking off."""

@@ -11,6 +11,7 @@ from starlette.responses import Response
 
 from swapd.http.answers import method_not_allowed, send_whole
 from swapd.http.api.control import Control
+from swapd.http.auth import Authentication, refuse
 from swapd.http.errors import Rejected, render
 from swapd.http.server.asgi import ASGIApp, Receive, Scope, Send
 
@@ -25,10 +26,16 @@ ANY = "*"
 
 
 class Resource:
-    """An ASGI application for one path. GET handlers answer HEAD too; other methods get 405."""
+    """An ASGI application for one path. GET handlers answer HEAD too; other methods get 405.
 
-    def __init__(self, control: Control, handlers: Mapping[str, Handler]) -> None:
+    Whether a method exists is told to everybody; `auth`, if there is any, is asked after that.
+    """
+
+    def __init__(
+        self, control: Control, handlers: Mapping[str, Handler], auth: Authentication | None
+    ) -> None:
         self._control = control
+        self._auth = auth
         self._handlers = dict(handlers)
         if "GET" in handlers:
             self._handlers["HEAD"] = handlers["GET"]
@@ -37,6 +44,8 @@ class Resource:
         handler = self._handlers.get(scope["method"]) or self._handlers.get(ANY)
         if handler is None:
             return await method_not_allowed(scope, send, self._handlers)
+        if self._auth is not None and not self._auth.admits(scope):
+            return await refuse(scope, send)
         try:
             result = await handler(self._control, Request(scope, receive))
         except Rejected as rejected:

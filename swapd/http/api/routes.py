@@ -12,6 +12,7 @@ from swapd.http.answers import not_found
 from swapd.http.api import health, logs, model_list, running, unload, version, web
 from swapd.http.api.control import Control
 from swapd.http.api.resource import ANY, Handler, Resource
+from swapd.http.auth import Authentication
 from swapd.http.server.asgi import ASGIApp, Receive, Scope, Send
 
 ROUTES: Final[Mapping[str, Mapping[str, Handler]]] = {
@@ -34,14 +35,20 @@ ROUTES: Final[Mapping[str, Mapping[str, Handler]]] = {
 }
 """Path → method → handler. A slash at the end is part of the path; GET stands for HEAD too."""
 
+NO_KEY_NEEDED: Final = frozenset({"/", "/health", "/wol-health", "/ui", "/ui/{path:path}", "/upstream"})
+"""Paths that anybody may ask for, whatever keys are configured: they tell nothing and change nothing."""
 
-def build_api(control: Control) -> ASGIApp:
-    """The control API as one ASGI application, for scopes of type `http`.
+
+def build_api(control: Control, auth: Authentication) -> ASGIApp:
+    """The control API as one ASGI application, for scopes of type `http`; `auth` decides who may use it.
 
     It expects what `swapd.http.app` gives it: `path` in the spelling of `routing_path`, a `RequestRecord` in
     the scope, and no OPTIONS requests.
     """
-    routes = [Route(path, Resource(control, handlers)) for path, handlers in ROUTES.items()]
+    routes = [
+        Route(path, Resource(control, handlers, None if path in NO_KEY_NEEDED else auth))
+        for path, handlers in ROUTES.items()
+    ]
     router = Router(routes, redirect_slashes=False, default=_no_route)
 
     async def api(scope: Scope, receive: Receive, send: Send) -> None:

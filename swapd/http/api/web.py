@@ -57,14 +57,21 @@ async def _not_found(scope: Scope, receive: Receive, send: Send) -> None:
 
 
 def _page(control: Control) -> str:
-    """A page that works without a user interface having been built: what runs, and where to look."""
+    """A page that works without a user interface having been built: what runs, and where to look.
+
+    It can be fetched without a key, so where keys are configured it does not tell what runs.
+    """
+    config = control.config()
     running = control.running()
     rows = "".join(
         f"<tr><td>{html.escape(model.id)}</td><td>{html.escape(model.name)}</td>"
         f"<td>{running[model.id].value if model.id in running else 'stopped'}</td></tr>"
-        for model in control.config().models.values()
+        for model in config.models.values()
     )
-    return _PAGE.format(version=html.escape(control.build.version), rows=rows)
+    table = (
+        "" if config.api_keys else f"<table><tr><th>Model</th><th>Name</th><th>State</th></tr>{rows}</table>"
+    )
+    return _PAGE.format(version=html.escape(control.build.version), table=table)
 
 
 _PAGE: Final = """<!doctype html>
@@ -73,7 +80,7 @@ _PAGE: Final = """<!doctype html>
 <style>body{{font:16px/1.5 system-ui,sans-serif;margin:2rem auto;max-width:50rem;padding:0 1rem}}
 td,th{{text-align:left;padding:.2rem 1.5rem .2rem 0}}</style>
 <h1>swapd {version}</h1>
-<table><tr><th>Model</th><th>Name</th><th>State</th></tr>{rows}</table>
+{table}
 <p><a href="../v1/models">models</a> · <a href="../running">running</a> · <a href="../logs/stream">log</a></p>
 </html>
 """

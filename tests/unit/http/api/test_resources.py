@@ -465,9 +465,11 @@ async def test_given_a_client_that_does_not_read_when_a_model_floods_then_it_get
     async with trio.open_nursery() as nursery:
         nursery.start_soon(world.app, scope_of("GET", "/logs/stream/m1"), no_body, slow_send)
         await trio.testing.wait_all_tasks_blocked()
-        for _ in range(100):
+        world.logs.upstream("m1").write(b"x" * 65_536)
+        await trio.testing.wait_all_tasks_blocked()
+        for _ in range(99):
             world.logs.upstream("m1").write(b"x" * 65_536)
-            await trio.lowlevel.checkpoint()
+        await trio.testing.wait_all_tasks_blocked()
         assert len(seen) == 65_536
         reading.set()
         await trio.testing.wait_all_tasks_blocked()
@@ -508,6 +510,15 @@ async def test_given_no_user_interface_when_its_page_is_opened_then_it_shows_the
     assert answer.headers["content-type"] == "text/html; charset=utf-8"
     assert b"<td>&lt;b&gt;owl</td><td>&lt;i&gt;</td><td>ready</td>" in answer.body
     assert b"swapd 1.2.3" in answer.body
+
+
+async def test_given_keys_when_the_page_is_opened_without_one_then_it_holds_no_data() -> None:
+    world = build_world("apiKeys: [secret]\nmodels: {owl: {cmd: s, proxy: 'http://h:1'}}")
+
+    answer = await world.get("/ui/")
+
+    assert answer.status == 200
+    assert b"owl" not in answer.body
 
 
 async def test_given_a_file_that_is_not_there_when_asked_for_then_it_is_not_found(world: World) -> None:

@@ -13,6 +13,7 @@ from swapd.http.access_log import AccessLog
 from swapd.http.answers import answer
 from swapd.http.api import Control, build_api
 from swapd.http.app import App
+from swapd.http.auth import Authentication
 from swapd.nursery.states import ModelState
 from swapd.observe.logs import Logs, LogSettings
 from swapd.version import Build
@@ -170,11 +171,13 @@ def build_world(config: str = CONFIG, **access_log: Any) -> World:
         build=Build("1.2.3", "abc", "today"),
         now=lambda: NOW,
     )
+    auth = Authentication(lambda: loaded.config.api_keys if loaded.config else ())
     app = App(
         models=noting("models"),
         model_routes=MODEL_ROUTES,
         passthrough=noting("passthrough"),
-        api=build_api(control),
+        api=build_api(control, auth),
+        auth=auth,
         access_log=AccessLog(logs.proxy, **access_log),
         log=logs.proxy,
     )
