@@ -10,6 +10,7 @@ from swapd.config.loader import Loaded, load, loads
 from swapd.config.model import Capabilities, Compat, Filters, Fingerprint, ModelConfig, Timeouts
 from swapd.config.names import ApiKey, Peer, Profile, Selector
 from swapd.config.problems import Problem, Severity
+from swapd.config.render import problem_as_json, render_problem, render_problems
 from swapd.config.routing import Group, Matrix, MatrixSet, Routing
 from swapd.config.sources import Sources
 
@@ -36,4 +37,7 @@ __all__ = [
     "Timeouts",
     "load",
     "loads",
+    "problem_as_json",
+    "render_problem",
+    "render_problems",
 ]

@@ -19,6 +19,21 @@ def can_coexist(models: Sequence[str], routing: Routing, configs: Mapping[str, M
     return any(not group.swap and set(models) <= set(group.members) for group in routing.groups.values())
 
 
+def may_overlap(one: str, other: str, routing: Routing, configs: Mapping[str, ModelConfig]) -> bool:
+    """True when two models can be seen running at once, whichever was started first."""
+    return stays(one, other, routing, configs) or stays(other, one, routing, configs)
+
+
+def stays(other: str, target: str, routing: Routing, configs: Mapping[str, ModelConfig]) -> bool:
+    """True when `other`, running alone, keeps running while `target` is started."""
+    if routing.engine != "group":
+        return can_coexist((other, target), routing, configs)
+    mine, theirs = routing.group_of(target), routing.group_of(other)
+    if mine.name == theirs.name:
+        return not mine.swap
+    return not mine.exclusive or theirs.persistent
+
+
 def _fit(models: Iterable[str], memory: MemorySettings, configs: Mapping[str, ModelConfig]) -> bool:
     """The known demands fit into the budgets; what is not known is not held against them."""
     if not isinstance(memory.budgets, FrozenMap):

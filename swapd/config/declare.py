@@ -107,13 +107,12 @@ def warn_unknown_key(name: str, entry: Entry, known: Any, path: KeyPath, log: Pr
     if not path and (name.startswith("x-") or entry.value.holds_alias_target):
         return
     suggestion = nearest(name, known)
+    hint = f"did you mean {suggestion}?" if suggestion else ""
     place = f"in {dotted(path)}" if path else "at the top level"
     log.warning(
         "unknown-key",
         f"{quoted(name)} is not a key {place} and is ignored",
         at=entry.key,
         path=(*path, name),
-        hint=f"did you mean {suggestion}?"
-        if suggestion
-        else "keys of your own may start with x- at the top level",
+        hint=hint or ("" if path else "for a place of your own, e.g. for anchors, call it x-…"),
     )

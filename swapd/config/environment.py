@@ -167,7 +167,7 @@ def _warn_escaped(node: nodes.Node, path: KeyPath, log: ProblemLog) -> None:
         if escaped:
             log.warning(
                 "env-escaped",
-                f"the environment variable {escaped[0]} holds a quote or backslash, which gets a backslash here",
+                f"the environment variable {escaped[0]} holds a quote or backslash, which is escaped here",
                 at=node,
                 path=path,
                 hint="put the placeholder in double quotes to get its exact value",

@@ -63,6 +63,13 @@ def load(
     `environ` supplies the values of `${env.NAME}`; `sticky_ports` the ports in use by model ID, which models
     keep over a reload.
     """
+    return load_document(sources, environ=environ, sticky_ports=sticky_ports)[0]
+
+
+def load_document(
+    sources: Sources, *, environ: Mapping[str, str], sticky_ports: Mapping[str, int] = _NO_PORTS
+) -> tuple[Loaded, Places | None]:
+    """As `load`, with the document the configuration was made of, to look up more places in it."""
     log = ProblemLog()
     paths = source_paths(sources, log)
     roots: list[nodes.Mapping] = []
@@ -74,8 +81,8 @@ def load(
                 read.append(path)
                 if result[1] is not None:
                     roots.append(result[1])
-    config = None if log.failed() else _build(roots, sticky_ports, log)
-    return Loaded(config, log.result(), tuple(read))
+    config, places = (None, None) if log.failed() else _build(roots, sticky_ports, log)
+    return Loaded(config, log.result(), tuple(read)), places
 
 
 def loads(
@@ -89,14 +96,16 @@ def loads(
     log = ProblemLog()
     source = substitute(name, text, None, environ, log)
     root = parse_root(source, log)
-    config = None if log.failed() else _build([] if root is None else [root], sticky_ports, log)
+    config = None if log.failed() else _build([] if root is None else [root], sticky_ports, log)[0]
     return Loaded(config, log.result())
 
 
-def _build(roots: list[nodes.Mapping], sticky_ports: Mapping[str, int], log: ProblemLog) -> Config | None:
+def _build(
+    roots: list[nodes.Mapping], sticky_ports: Mapping[str, int], log: ProblemLog
+) -> tuple[Config | None, Places | None]:
     root = merge_all(roots, log)
     if log.failed():
-        return None
+        return None, None
     if root is None:
         source = log.sources[0] if log.sources else SourceText("<nothing>", "", "")
         root = nodes.Mapping(source, 0, 0, {})
@@ -104,10 +113,10 @@ def _build(roots: list[nodes.Mapping], sticky_ports: Mapping[str, int], log: Pro
     warn_escaped(root, log)
     prepared = prepare(root, keys_of(RootKeys), sticky_ports, log)
     if prepared is None:
-        return None
+        return None, None
     places = Places(prepared.root, log)
     keys = _typed(places, log)
-    return None if keys is None else _Assembly(keys, prepared, places, log).run()
+    return None if keys is None else _Assembly(keys, prepared, places, log).run(), places
 
 
 def _typed(places: Places, log: ProblemLog) -> RootKeys | None:

@@ -37,6 +37,10 @@ class Places:
         written, node = self.find(path, key=key)
         self.log.warning(code, message, at=node, path=written, hint=hint)
 
+    def advice(self, code: str, path: KeyPath, message: str, hint: str = "") -> None:
+        written, node = self.find(path)
+        self.log.advice(code, message, at=node, path=written, hint=hint)
+
     def where(self, path: KeyPath, *, key: bool = False) -> str:
         """The place of a key path as `file:line:column`."""
         return self.log.where(self.find(path, key=key)[1])

@@ -23,6 +23,7 @@ KeyPath = tuple[str | int, ...]
 class Severity(Enum):
     ERROR = "error"
     WARNING = "warning"
+    ADVICE = "advice"  # only from `swapd check`, never a reason to fail
 
 
 @frozen
@@ -146,6 +147,10 @@ class ProblemLog:
     ) -> None:
         """Record something that is odd but does not stop the daemon."""
         self._add(Severity.WARNING, code, message, at, path, hint, notes, span, file, None)
+
+    def advice(self, code: str, message: str, *, at: Node, path: KeyPath, hint: str = "") -> None:
+        """Record a remark that no rule demands."""
+        self._add(Severity.ADVICE, code, message, at, path, hint, (), None, None, None)
 
     def failed(self) -> bool:
         """True when a step up to the current one has found an error."""

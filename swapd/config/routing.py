@@ -182,3 +182,10 @@ class Routing:
     priorities: FrozenMap[str, int] = EMPTY
     max_wait_s: float = 120.0
     min_loaded_s: float = 0.0
+
+    def group_of(self, model: str) -> Group:
+        """The group a model belongs to, `(default)` when it is in no other."""
+        for group in self.groups.values():
+            if model in group.members:
+                return group
+        return self.groups[DEFAULT_GROUP]

@@ -15,6 +15,11 @@ def nearest(word: str, known: Iterable[str]) -> str | None:
     return names[matches[0]] if matches else None
 
 
+def closest(word: str, known: Iterable[str], count: int) -> list[str]:
+    """Up to `count` known words that are like `word` at all, the likest first."""
+    return get_close_matches(word[:200], list(known), n=count, cutoff=0.4)
+
+
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """A hint naming the nearest known word, or an empty text."""
     match = nearest(word, known)
