@@ -11,26 +11,28 @@ group or session of its own, nor the daemon that forked twice. Those are found o
 - by **elimination**: an orphan whose environment tells nothing (some programs overwrite it with their
   title), when no other instance lives that it could come from.
 
-**What this costs when nothing is left**, which is nearly always. The daemon is a child subreaper, so
-when a process of the tree loses its parent it becomes a child of the daemon. Once the leader has ended,
-whatever is left of the tree therefore hangs below a child of the daemon that is none of those it started
-itself. The kernel lists our children in one small file per thread of ours; if all are known, nothing is
-left, and /proc is not walked at all. Where the kernel lacks that file, a walk costs 5 to 10 µs a process.
+**What this costs when there is nothing to find**, which is nearly always. The daemon is a child
+subreaper, so when a process of the tree loses its parent it becomes a child of the daemon. Everything in
+the tree therefore hangs below the leader or, once orphaned, below a child of the daemon that is none of
+those it started itself. The kernel lists the children of a process in one small file per thread: if the
+leader's are none and ours are all known, there is nothing, and /proc is not searched at all. Where the
+kernel lacks those files, a search costs 5 to 10 µs for each process of the machine.
 """
 
 from __future__ import annotations
 
 import os
 import signal as signals
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from contextlib import suppress
-from pathlib import Path
 
 import trio
 from attrs import frozen
 
+PROC = "/proc"
 REMOVE_LIMIT_S = 2.0
-_WALK_SLICE = 128
+_SLICE = 128
+_PASSES = 4
 
 
 @frozen
@@ -115,16 +117,21 @@ class ProcessTree:
             os.killpg(self._leader, signal)
 
     async def terminate(self) -> None:
-        """SIGTERM to the group, then to each member outside it."""
+        """SIGTERM to the group and to each member outside it.
+
+        Those are looked for first: the group's end cuts the parent links that lead to them.
+        """
+        members = [] if self._is_childless() else await self._survey()
         self.signal_group(signals.SIGTERM)
-        for entry in self._members(await _walk()):
+        for entry in members:
             if entry.alive and entry.group != self._leader:
                 signal_entry(entry, signals.SIGTERM)
 
     def kill(self) -> None:
         """SIGKILL to the group and to each member, the leader included. Does not wait."""
+        members = [] if self._is_childless() else self._members(_entries(_pids()))
         self.signal_group(signals.SIGKILL)
-        self._kill_members(self._members(_walk_at_once()))
+        self._kill_members(members)
 
     async def remove(self) -> list[ProcessEntry]:
         """After the leader has ended: kill what is left, until two looks in a row find nothing.
@@ -153,13 +160,36 @@ class ProcessTree:
 
     async def _look(self) -> list[ProcessEntry]:
         """The live members besides the leader, which has ended. Dead ones that came to us are reaped."""
-        if self._adopts_orphans and _every_child_is(self._own.__contains__):
+        if self._is_childless():
             return []
-        members = self._members(await _walk())
+        members = await self._survey()
         for entry in members:
             if not entry.alive and entry.parent == os.getpid():
                 _reap(entry.pid)
         return [entry for entry in members if entry.alive]
+
+    def _is_childless(self) -> bool:
+        """Whether the leader has no descendant, as far as that can be told without a search."""
+        if not self._adopts_orphans:
+            return False
+        adopted = _listed_children(os.getpid())
+        below = _listed_children(self._leader)
+        if adopted is None or below is None:
+            return False
+        return not below and all(pid in self._own for pid in adopted)
+
+    async def _survey(self) -> list[ProcessEntry]:
+        """Everything in the tree but the leader, dead or alive, those included that are born while we
+        look: a process that forks and ends every few milliseconds is always elsewhere in one pass."""
+        table: ProcessTable = {}
+        members: list[ProcessEntry] = []
+        for _ in range(_PASSES):
+            new = await _new_entries(table)
+            if not new:
+                break
+            table |= new
+            members = self._members(table)
+        return members
 
     @staticmethod
     def _kill_members(members: Iterable[ProcessEntry]) -> None:
@@ -213,7 +243,7 @@ class ProcessTree:
 
 def read_entry(pid: int) -> ProcessEntry | None:
     """The table's line for one pid; None if there is no such process, or no /proc."""
-    stat = _read(f"/proc/{pid}/stat")
+    stat = _read(f"{PROC}/{pid}/stat")
     if stat is None:
         return None
     # The second field is the program's name in parentheses; it may hold blanks and parentheses itself.
@@ -233,7 +263,7 @@ def read_entry(pid: int) -> ProcessEntry | None:
 def read_marker(pid: int) -> Marker | None:
     """The marker in the environment a process was started with; None if it has none or is not ours to
     read."""
-    environment = _read(f"/proc/{pid}/environ")
+    environment = _read(f"{PROC}/{pid}/environ")
     if environment is None:
         return None
     found: dict[bytes, str] = {}
@@ -270,24 +300,23 @@ def signal_entry(entry: ProcessEntry, signal: signals.Signals) -> None:
             os.close(pidfd)
 
 
-async def _walk() -> ProcessTable:
-    """The process table, letting other tasks run every millisecond or so."""
-    table: ProcessTable = {}
-    for count, pid in enumerate(_pids()):
-        if count % _WALK_SLICE == 0:
-            await trio.lowlevel.checkpoint()
-        if entry := read_entry(pid):
-            table[pid] = entry
-    return table
+async def _new_entries(known: ProcessTable) -> ProcessTable:
+    """What is in the process table now and not in `known`; lets others run every millisecond or so."""
+    new: ProcessTable = {}
+    pids = [pid for pid in _pids() if pid not in known]
+    for start in range(0, len(pids), _SLICE):
+        await trio.lowlevel.checkpoint()
+        new |= _entries(pids[start : start + _SLICE])
+    return new
 
 
-def _walk_at_once() -> ProcessTable:
-    return {pid: entry for pid in _pids() if (entry := read_entry(pid))}
+def _entries(pids: Iterable[int]) -> ProcessTable:
+    return {pid: entry for pid in pids if (entry := read_entry(pid))}
 
 
 def _pids() -> list[int]:
     try:
-        return [int(name) for name in os.listdir("/proc") if name.isdecimal()]  # noqa: PTH208 - names, fast
+        return [int(name) for name in os.listdir(PROC) if name.isdecimal()]  # noqa: PTH208 - names, fast
     except OSError:  # macOS
         return []
 
@@ -313,16 +342,19 @@ def _descendants(
     return found
 
 
-def _every_child_is(known: Callable[[int], bool]) -> bool:
-    """Whether all children of this process are known; False if the kernel does not tell."""
+def _listed_children(pid: int) -> list[int] | None:
+    """The children of a process, from /proc/PID/task/TID/children (proc_tid_children(5)); None if it
+    has gone or the kernel was built without that file (CONFIG_PROC_CHILDREN)."""
+    children: list[int] = []
     try:
-        for thread in Path("/proc/self/task").iterdir():
-            listed = _read(f"{thread}/children")
-            if listed is None or not all(known(int(pid)) for pid in listed.split()):
-                return False
+        for thread in os.listdir(f"{PROC}/{pid}/task"):  # noqa: PTH208 - names, fast
+            listed = _read(f"{PROC}/{pid}/task/{thread}/children")
+            if listed is None:
+                return None
+            children += map(int, listed.split())
     except OSError:
-        return False
-    return True
+        return None
+    return children
 
 
 def _reap(pid: int) -> None:

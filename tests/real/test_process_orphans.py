@@ -33,39 +33,35 @@ async def main():
         base_url="http://127.0.0.1:1", instance_uuid=sys.argv[1],
     )
     spec = InstanceSpec(launch, check_url=None, health_timeout_s=15)
-    report = lambda each: print(type(each).__name__, getattr(each, "pid", ""), flush=True)
+    report = lambda each: print(f"{type(each).__name__} {getattr(each, 'pid', '')}", flush=True)
     await run_instance(spec, InstanceControl(), launcher, HttpProber(), report, lambda *_: None)
 
 trio.run(main)
 """
 
 
+def start(*command: str, start_new_session: bool) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(command, start_new_session=start_new_session, stdout=subprocess.PIPE)
+
+
 @pytest.mark.skipif(not find_death_signal_helper(), reason="no setpriv of util-linux here")
 async def test_given_a_daemon_killed_with_9_then_its_leaders_are_gone(tmp_path: Path) -> None:
-    daemon = await trio.lowlevel.open_process(
-        [sys.executable, "-c", DAEMON, str(tmp_path)], stdout=subprocess.PIPE, cwd=Path.cwd()
-    )
-    assert daemon.stdout is not None
-    with trio.fail_after(PATIENCE_S):
-        line = (await daemon.stdout.receive_some(1000)).decode().split("\n")[0]
-        spawned, pid = line.split()
-        assert spawned == "Spawned"
+    daemon = start(sys.executable, "-c", DAEMON, str(tmp_path), start_new_session=False)
+    with daemon:
+        assert daemon.stdout is not None
+        spawned, pid = daemon.stdout.readline().split()
+        assert spawned == b"Spawned"
         pidfd = os.pidfd_open(int(pid))
-        try:
-            assert is_alive(int(pid))
-            daemon.send_signal(signal.SIGKILL)
-            await daemon.wait()
+        assert is_alive(int(pid))
+        daemon.kill()
+    try:
+        with trio.fail_after(PATIENCE_S):
             await trio.lowlevel.wait_readable(pidfd)
-        finally:
-            os.close(pidfd)
-            await daemon.stdout.aclose()
+    finally:
+        os.close(pidfd)
     # The shell's own `sleep` has no such signal: that is the guardian's part.
     for left in marked_pids(str(tmp_path)):
         os.kill(left, signal.SIGKILL)
-
-
-def start(*command: str, start_new_session: bool) -> subprocess.Popen[bytes]:
-    return subprocess.Popen(command, start_new_session=start_new_session, stdout=subprocess.PIPE)
 
 
 async def until(condition: Callable[[], bool]) -> None:

@@ -164,9 +164,9 @@ async def test_given_a_grandchild_that_keeps_forking_then_all_of_it_goes(stage: 
         "import os, time\n"
         "os.setsid()\n"
         "print('child', os.getpid())\n"
-        "for _ in range(300):\n"
+        "for _ in range(100):\n"
         "    if os.fork(): os._exit(0)\n"
-        "    os.setsid(); time.sleep(0.002)\n"
+        "    os.setsid(); time.sleep(0.01)\n"
         "time.sleep(1000)\n"
     )
     async with stage.instance(shell(f"{quoted(forking)} & exec sleep 1000")) as live:
