@@ -17,6 +17,7 @@ from ruamel.yaml.tokens import DocumentEndToken, DocumentStartToken, ScalarToken
 
 from swapd.config import nodes
 from swapd.config.problems import KeyPath, ProblemLog
+from swapd.config.secrets import guess_secrets
 from swapd.config.sources import Edit, SourceText
 
 PLACEHOLDER = re.compile(r"\$\{env\.([A-Za-z_][A-Za-z0-9_]*)\}")
@@ -34,6 +35,7 @@ def substitute(
     """
     source = SourceText(name, written, written, (), path)
     log.sources.append(source)
+    guess_secrets(source, log)
     if "${env." not in written:
         return source
     pieces: list[str] = []

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from pathlib import Path
 from types import MappingProxyType
 
 from attrs import field, frozen
@@ -28,7 +27,7 @@ from swapd.config.locate import Places
 from swapd.config.merging import merge_all
 from swapd.config.prepare import Prepared, prepare
 from swapd.config.problems import Problem, ProblemLog
-from swapd.config.reading import parse_root, read_source, source_paths
+from swapd.config.reading import ReadFile, parse_root, read_source, source_paths
 from swapd.config.secrets import mark_secrets
 from swapd.config.sources import Sources, SourceText
 
@@ -39,12 +38,12 @@ _NO_PORTS: Mapping[str, int] = MappingProxyType({})
 class Loaded:
     """The outcome of a load: a configuration, or None when a problem is an error.
 
-    `files` are the files that were read, in order.
+    `files` are the files that were read, in order, with the digests of their contents.
     """
 
     config: Config | None
     problems: tuple[Problem, ...]
-    files: tuple[Path, ...] = field(default=())
+    files: tuple[ReadFile, ...] = field(default=())
 
     @property
     def errors(self) -> tuple[Problem, ...]:
@@ -73,14 +72,14 @@ def load_document(
     log = ProblemLog()
     paths = source_paths(sources, log)
     roots: list[nodes.Mapping] = []
-    read: list[Path] = []
+    read: list[ReadFile] = []
     if not log.failed():
         for path in paths:
             result = read_source(path, environ, log)
             if result is not None:
-                read.append(path)
-                if result[1] is not None:
-                    roots.append(result[1])
+                read.append(result.file)
+                if result.root is not None:
+                    roots.append(result.root)
     config, places = (None, None) if log.failed() else _build(roots, sticky_ports, log)
     return Loaded(config, log.result(), tuple(read)), places
 

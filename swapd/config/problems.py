@@ -108,7 +108,7 @@ class ProblemLog:
     """Collects problems; the only mutable thing that a load passes around.
 
     `step` is the step of the load order that is running; `secrets` are the spans of values that must never
-    be shown; `sources` the texts read so far, in order.
+    be shown, in the texts as written; `sources` the texts read so far, in order.
     """
 
     sources: list[SourceText] = field(factory=list)
@@ -170,9 +170,9 @@ class ProblemLog:
 
     def hides(self, node: Node) -> bool:
         """True when the node is part of a secret."""
+        first, last = node.source.written_offset(node.start), node.source.written_offset(node.end)
         return any(
-            source is node.source and start <= node.start and node.end <= end
-            for source, start, end in self.secrets
+            source is node.source and start <= first and last <= end for source, start, end in self.secrets
         )
 
     def where(self, node: Node) -> str:
@@ -237,10 +237,9 @@ class ProblemLog:
         for secret_source, start, end in self.secrets:
             if secret_source is not source:
                 continue
-            first = source.written_offset(start) - line_start
-            last = source.written_offset(end) - line_start
-            for index in range(max(first, 0), min(last, len(characters))):
-                characters[index] = "*"
+            for index in range(max(start - line_start, 0), min(end - line_start, len(characters))):
+                if not characters[index].isspace():
+                    characters[index] = "*"
         return "".join(characters)
 
     def _without_environment(self, source: SourceText, at: Node | None, text: str) -> str:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
 from collections.abc import Mapping as MappingABC
 from os.path import abspath
 from pathlib import Path
+
+from attrs import frozen
 
 from swapd.config import nodes
 from swapd.config.environment import substitute
@@ -76,12 +80,29 @@ def _without_overlap(paths: list[Path], log: ProblemLog) -> list[Path]:
     return kept
 
 
-def read_source(
-    path: Path, environ: MappingABC[str, str], log: ProblemLog
-) -> tuple[SourceText, nodes.Mapping | None] | None:
-    """Read one file; the mapping is None when the file contributes nothing or is broken."""
+@frozen
+class ReadFile:
+    """A file as it was read: SHA-256 of its contents, and its modification time in seconds since the epoch."""
+
+    path: Path
+    sha256: str
+    mtime: float
+
+
+@frozen(eq=False)
+class ReadSource:
+    """A file and its tree; `root` is None when the file contributes nothing or is broken."""
+
+    file: ReadFile
+    root: nodes.Mapping | None
+
+
+def read_source(path: Path, environ: MappingABC[str, str], log: ProblemLog) -> ReadSource | None:
+    """Read one file, or None when it cannot be read."""
     try:
-        content = path.read_bytes()
+        with path.open("rb") as file:
+            content = file.read()
+            mtime = os.fstat(file.fileno()).st_mtime
     except OSError as error:
         log.error(
             "source-unreadable",
@@ -101,7 +122,8 @@ def read_source(
         )
         return None
     source = substitute(str(path), written, path, environ, log)
-    return source, parse_root(source, log)
+    read = ReadFile(path, hashlib.sha256(content).hexdigest(), mtime)
+    return ReadSource(read, parse_root(source, log))
 
 
 def parse_root(source: SourceText, log: ProblemLog) -> nodes.Mapping | None:

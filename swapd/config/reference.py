@@ -105,15 +105,16 @@ at the end of a line continues it.
 as `4MiB` (1024s) or `4MB` (1000s). Keys that come from llama-swap take only the form named with them."""
 
 _MATRIX = """
-Expressions under `sets` are made of vars and model IDs, `&` (run together), `|` (alternatives), `+name` (another
-set) and parentheses; `&` binds tighter. `chat & (embed | rerank)` allows chat beside either. When a model is
-asked for, the set that costs least in stopped models wins, the first of equals. A model in no set runs alone.
+Expressions under `sets` are made of vars and model IDs, `&` (run together), `|` (alternatives), `+name`
+(another set) and parentheses; `&` binds tighter. `chat & (embed | rerank)` allows chat beside either. When a
+model is asked for, the set that costs least in stopped models wins, the first of equals. A model in no set
+runs alone.
 """
 
 
 def reference() -> str:
     """The whole page as Markdown."""
-    lines = [_INTRODUCTION, "## Top-level keys", ""]
+    lines = [_INTRODUCTION, "", "## Top-level keys", ""]
     pending: list[tuple[str, type[Any]]] = []
     lines += _table(RootKeys, "", pending)
     seen: set[type[Any]] = set()
@@ -197,8 +198,8 @@ def _default(attribute: Attribute[Any], declared: Key) -> str:
 
 def _codes() -> Iterator[str]:
     yield "\n## Problems"
-    yield "\nEvery problem has a code. Errors keep a configuration from being used, warnings do not; `swapd check"
-    yield "--strict` fails on both. Advice comes from `swapd check` only and never fails it."
+    yield "\nEvery problem has a code. Errors keep a configuration from being used, warnings do not;"
+    yield "`swapd check --strict` fails on both. Advice comes from `swapd check` only and never fails it."
     for title, table in (("Errors", codes.ERRORS), ("Warnings", codes.WARNINGS), ("Advice", codes.ADVICE)):
         yield f"\n### {title}\n"
         yield "| code | when |"

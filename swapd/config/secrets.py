@@ -1,11 +1,23 @@
-"""Which parts of a document are secret."""
+"""Which parts of a document are secret.
+
+Spans are offsets into the text as written. Before a text is parsed they are guessed from its look, so that even
+the message about a syntax error shows no key.
+"""
 
 from __future__ import annotations
+
+import re
 
 from swapd.config.macros import REFERENCE
 from swapd.config.nodes import Mapping, Node, Scalar, Sequence
 from swapd.config.problems import ProblemLog
+from swapd.config.sources import SourceText
 
+_ONE_KEY = re.compile(r"""["']?apiKey["']?[ \t]*:[ \t]*([^\n,}]+)""")
+_FLOW_KEYS = re.compile(r"""["']?apiKeys["']?[ \t]*:[ \t]*([^\s#][^\n]*(?:\n[ \t]+[^\n]*)*)""")
+_BLOCK_KEYS = re.compile(
+    r"""["']?apiKeys["']?[ \t]*:[ \t]*(?:#[^\n]*)?((?:\n(?:[ \t]*-[^\n]*|[ \t]+[^\n]*|[ \t]*))+)"""
+)
 _PUBLIC = ("keyFile", "name", "models", "admin")
 
 
@@ -19,7 +31,18 @@ def mark_secrets(root: Mapping, log: ProblemLog) -> None:
             if isinstance(peer, Mapping):
                 _collect(peer.get("apiKey"), secret)
     secret += _macros_used_in(secret, root.get("macros"))
-    log.secrets += [(scalar.source, scalar.start, scalar.end) for scalar in secret]
+    log.secrets += [
+        (scalar.source, scalar.source.written_offset(scalar.start), scalar.source.written_offset(scalar.end))
+        for scalar in secret
+    ]
+
+
+def guess_secrets(source: SourceText, log: ProblemLog) -> None:
+    """Note what looks like a key in a text that is not parsed yet; rather too much than too little."""
+    if "apiKey" not in source.written:
+        return
+    for pattern in (_ONE_KEY, _FLOW_KEYS, _BLOCK_KEYS):
+        log.secrets += [(source, *match.span(1)) for match in pattern.finditer(source.written)]
 
 
 def _collect(node: Node | None, secret: list[Scalar]) -> None:

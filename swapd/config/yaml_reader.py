@@ -10,7 +10,7 @@ from typing import Any
 
 from attrs import define, field
 from ruamel.yaml import YAML
-from ruamel.yaml.error import MarkedYAMLError, YAMLError
+from ruamel.yaml.error import YAMLError
 from ruamel.yaml.events import (
     AliasEvent,
     DocumentEndEvent,
@@ -26,6 +26,7 @@ from swapd.config.nodes import Entry, Mapping, Node, Scalar, Sequence
 from swapd.config.problems import KeyPath, ProblemLog, quoted
 from swapd.config.scalars import resolve, resolve_tagged
 from swapd.config.sources import SourceText
+from swapd.config.yaml_errors import error_offset, explain_syntax
 
 MERGE_KEY = "<<"
 MAX_DEPTH = 128
@@ -53,7 +54,7 @@ def parse(source: SourceText, log: ProblemLog) -> Node | None:
         if not finished:
             _report_syntax(source, error, log)
             return None
-        _warn_extra_documents(source, _error_offset(error), log)
+        _warn_extra_documents(source, error_offset(error), log)
     except _RefusedError as error:
         log.error(error.code, str(error), span=(source, error.offset, error.offset + 1))
         return None
@@ -70,34 +71,9 @@ def _warn_extra_documents(source: SourceText, offset: int, log: ProblemLog) -> N
 
 
 def _report_syntax(source: SourceText, error: YAMLError, log: ProblemLog) -> None:
-    offset = _error_offset(error)
-    if isinstance(error, MarkedYAMLError):
-        parts = [part for part in (error.context, error.problem) if part]
-        message = "; ".join(parts) or "this is not valid YAML"
-    else:
-        character = getattr(error, "character", None)
-        shown = f" #x{character:04x}" if isinstance(character, int) else ""
-        message = f"the character{shown} is not allowed in YAML"
-    log.error("yaml-syntax", message, span=(source, offset, offset + 1), hint=_syntax_hint(source, offset))
-
-
-def _error_offset(error: YAMLError) -> int:
-    if isinstance(error, MarkedYAMLError):
-        mark = error.problem_mark or error.context_mark
-        return 0 if mark is None else int(mark.index)
-    return int(getattr(error, "position", 0) or 0)
-
-
-def _syntax_hint(source: SourceText, offset: int) -> str:
-    line = source.line(source.position(offset)[0])
-    before = line[: source.position(offset)[1] - 1]
-    if "\t" in before or line.startswith("\t"):
-        return "YAML allows no tabs for indentation; use spaces"
-    if before.rstrip().endswith("$") or "${" in line:
-        return 'inside [ ] and { } a macro must be quoted: "${name}"'
-    if ": " in line.partition(": ")[2]:
-        return "a text that holds ': ' must be quoted"
-    return ""
+    trouble = explain_syntax(source, error)
+    span = (source, trouble.offset, trouble.offset + 1)
+    log.error("yaml-syntax", trouble.message, span=span, hint=trouble.hint)
 
 
 class _RefusedError(Exception):

@@ -1,0 +1,126 @@
+"""Syntax errors of the YAML library in words that say what to do."""
+
+from __future__ import annotations
+
+import re
+
+from attrs import frozen
+from ruamel.yaml.error import MarkedYAMLError, YAMLError
+
+from swapd.config.sources import SourceText
+
+_INDENTATION = "the indentation does not fit the lines above"
+_QUOTE_MACRO = 'inside [ ] and { } a macro must be quoted: "${name}"'
+_CLOSE = "close it, or put text that starts with it into quotes"
+
+# Part of the library's text, what is wrong, what to do about it.
+_EXPLANATIONS = (
+    ("while scanning a quoted scalar", "this quote is never closed", "close it before the end of the file"),
+    ("that cannot start any token", "{character} cannot stand at the start of a value here", ""),
+    (
+        "mapping values are not allowed",
+        'a ":" with a blank behind it is not allowed here',
+        "put the text in quotes",
+    ),
+    ("could not find expected ':'", 'this line has no ":"', "a key is followed by a colon and a blank"),
+    ("while parsing a flow sequence", 'a comma or "]" is missing', _CLOSE),
+    ("while parsing a flow mapping", 'a comma or "}}" is missing', _CLOSE),
+    ("expected <block end>", _INDENTATION, "keys of one mapping start in the same column"),
+    (
+        "sequence entries are not allowed",
+        'a "-" is not allowed here',
+        "list items start on a line of their own",
+    ),
+    (
+        "block sequence entries are not",
+        'a "-" is not allowed here',
+        "list items start on a line of their own",
+    ),
+    ("bad indentation", _INDENTATION, "keys of one mapping start in the same column"),
+    ("expected '<document start>'", "there is something behind the end of the document", ""),
+    (
+        "found unknown escape character",
+        "this escape does not exist",
+        "in single quotes a backslash is literal",
+    ),
+    (
+        "while scanning a block scalar",
+        "this block of text does not start well",
+        "put the text on the next line",
+    ),
+    ("found undefined tag handle", "this tag has no meaning", "put text that starts with ! in quotes"),
+    (
+        "while scanning an alias",
+        "after * the name of an anchor is expected",
+        "put text that starts with * in quotes",
+    ),
+    ("while scanning an anchor", "after & a name is expected", "put text that starts with & in quotes"),
+)
+
+
+@frozen
+class SyntaxTrouble:
+    """A syntax error: the offset it is shown at, what it is, what to do."""
+
+    offset: int
+    message: str
+    hint: str = ""
+
+
+def explain_syntax(source: SourceText, error: YAMLError) -> SyntaxTrouble:
+    """What an error of the library means."""
+    if not isinstance(error, MarkedYAMLError):
+        return _unreadable_character(error)
+    text = f"{error.context or ''} {error.problem or ''}"
+    offset = _offset(source, error)
+    for part, message, hint in _EXPLANATIONS:
+        if part in text:
+            character = _shown(source.text[offset : offset + 1])
+            hint = _hint(source, offset, part) or hint
+            return SyntaxTrouble(offset, message.format(character=character), hint)
+    message = "; ".join(part for part in (error.context, error.problem) if part)
+    return SyntaxTrouble(offset, message or "this is not YAML", _hint(source, offset, ""))
+
+
+def error_offset(error: YAMLError) -> int:
+    """Where the library gave up."""
+    if isinstance(error, MarkedYAMLError):
+        mark = error.problem_mark or error.context_mark
+        return 0 if mark is None else int(mark.index)
+    return int(getattr(error, "position", 0) or 0)
+
+
+def _offset(source: SourceText, error: MarkedYAMLError) -> int:
+    """The place to show: where something was opened, if it was missed only at the end of the text."""
+    offset = error_offset(error)
+    if error.context_mark is not None and not source.text[offset:].strip():
+        return int(error.context_mark.index)
+    return offset
+
+
+def _unreadable_character(error: YAMLError) -> SyntaxTrouble:
+    character = getattr(error, "character", None)
+    shown = f" U+{character:04X}" if isinstance(character, int) else ""
+    return SyntaxTrouble(
+        error_offset(error),
+        f"the character{shown} is not allowed in YAML",
+        'in double quotes write it as "\\uXXXX"',
+    )
+
+
+def _shown(character: str) -> str:
+    return {"\t": "a tab", "": "the end"}.get(character, f'"{character}"')
+
+
+def _hint(source: SourceText, offset: int, part: str) -> str:
+    """What the line itself suggests."""
+    number, column = source.position(offset)
+    line = source.line(number)
+    before = line[: column - 1]
+    if re.match(r"\s*\t", line) or "\t" in before:
+        return "YAML allows no tabs for indentation; use blanks"
+    if part.startswith("mapping values") and ": " not in before:
+        return "the line above may lack its colon"
+    if re.search(r"\$\s*$", before) or re.search(r"[\[,{:]\s*\$\{", line):
+        return _QUOTE_MACRO
+    return ""
