@@ -60,9 +60,10 @@ class Lease(Ticket):
         self._manager.release(self)
 
     def wake(self) -> None:
-        """Tell the waiting task that its ticket is decided."""
-        if self._decided is not None:
-            self._decided.set()
+        """Tell the task that its ticket is decided, whether it waits already or will in a moment."""
+        if self._decided is None:
+            self._decided = trio.Event()
+        self._decided.set()
 
     async def decision(self) -> None:
         """Wait until the ticket is granted or refused."""

@@ -9,9 +9,11 @@ and it is not made while the inbox holds anything that came first."""
 from __future__ import annotations
 
 import random
+from collections import deque
 from collections.abc import Callable, Sequence
 
 import trio
+from attrs import define, field
 
 from swapd.config import Config
 from swapd.nursery.events import (
@@ -88,7 +90,9 @@ class Manager:
         """Events in the inbox that a direct call must not overtake."""
         self._instances: dict[tuple[str, int], InstanceControl] = {}
         self._base_urls: dict[str, str] = {}
+        self._ports: dict[tuple[str, int], int] = {}
         self._calls: dict[UnloadCall, trio.Event] = {}
+        self._reloads: deque[_PendingReload] = deque()
         self._subscribers: list[Callable[[ManagerEvent], None]] = []
         self._drained = trio.Event()
 
@@ -165,10 +169,20 @@ class Manager:
         self._post(ResetBreaker(model))
         (await self.acquire(model)).release()
 
-    def reload(self, config: Config) -> None:
-        """Apply a new, valid configuration by difference; subscribers get `ReloadApplied`."""
-        self._config = config
+    async def reload(self, config: Config) -> ReloadApplied | None:
+        """Apply a new, valid configuration by difference; None if the daemon is ending.
+
+        Cancelling it does not stop the configuration from being applied.
+        """
+        pending = _PendingReload(config)
+        self._reloads.append(pending)
         self._post(Reload(rules_for(config), settings_for(config)))
+        await pending.done.wait()
+        return pending.applied
+
+    def ports_in_use(self) -> dict[str, int]:
+        """The assigned ports that processes hold, by model; of removed models too."""
+        return {model: port for (model, _), port in self._ports.items()}
 
     def shut_down(self, drain_until: float) -> None:
         """Refuse newcomers and waiters, let leases end until `drain_until` (trio time), then stop everything.
@@ -212,6 +226,18 @@ class Manager:
                     event = await self._inbox.receive()
                     self._unread -= self._must_be_read_first(event)
                 self._handle(event, instances)
+            self._answer_the_rest()
+
+    def _answer_the_rest(self) -> None:
+        """Handle what came in behind the last event: somebody may wait for it. From now on the answer is
+        given by `_post` itself.
+        """
+        while True:
+            try:
+                event = self._inbox.receive_nowait()
+            except trio.WouldBlock:
+                return
+            self._handle(event, None)
 
     def _post(self, event: Event) -> None:
         if self._drained.is_set():
@@ -225,8 +251,21 @@ class Manager:
         return type(event) is not LeaseDone
 
     def _handle(self, event: Event, instances: trio.Nursery | None) -> None:
+        if isinstance(event, Reload):
+            self._take_over(self._reloads.popleft(), event, instances)
+            return
         for effect in self._core.handle(event, trio.current_time()):
             self._carry_out(effect, instances)
+
+    def _take_over(self, pending: _PendingReload, event: Reload, instances: trio.Nursery | None) -> None:
+        """Let the configuration and the rules made from it change in the same step."""
+        if not self._core.shutting_down:
+            self._config = pending.config
+        for effect in self._core.handle(event, trio.current_time()):
+            if isinstance(effect, ReloadApplied):
+                pending.applied = effect
+            self._carry_out(effect, instances)
+        pending.done.set()
 
     def _carry_out(self, effect: Effect, instances: trio.Nursery | None) -> None:
         match effect:
@@ -282,6 +321,8 @@ class Manager:
         config = self._config.models[model]
         self._base_urls[model] = config.proxy.rstrip("/")
         control = self._instances[model, gen] = InstanceControl()
+        if config.port is not None:
+            self._ports[model, gen] = config.port
         instances.start_soon(self._run_instance, model, gen, control, name=f"instance {model} #{gen}")
 
     async def _run_instance(self, model: str, gen: int, control: InstanceControl) -> None:
@@ -298,6 +339,16 @@ class Manager:
             self._post(Gone(model, gen, Ending(EndingKind.EXITED, message=f"internal error: {error!r}")))
         finally:
             del self._instances[model, gen]
+            self._ports.pop((model, gen), None)
+
+
+@define(eq=False)
+class _PendingReload:
+    """A configuration on its way through the inbox, and what came of it."""
+
+    config: Config
+    done: trio.Event = field(factory=trio.Event)
+    applied: ReloadApplied | None = None
 
 
 def _as_lease(ticket: Ticket) -> Lease:

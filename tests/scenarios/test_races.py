@@ -1,0 +1,52 @@
+"""What happens when two things happen at the same moment, or in the wrong order: bugs that had to be found."""
+
+from __future__ import annotations
+
+import pytest
+import trio
+from trio.testing import MockClock
+
+from swapd.nursery.events import RefusalCode
+from tests.scenarios.configs import exclusive
+from tests.scenarios.stage import Client, Stage
+from tests.unit.nursery.fakes import Behaviour
+
+STEPS = range(16)
+"""How many steps of the event loop a task lets pass: somewhere in here lies the one that matters."""
+
+
+async def after_steps(steps: int, client: Client) -> None:
+    """Ask that many steps of the event loop from now."""
+    for _ in range(steps):
+        await trio.lowlevel.checkpoint()
+    await client.run()
+
+
+async def test_a_request_after_the_end_is_refused(clock: MockClock, stage: Stage) -> None:
+    await stage.start(exclusive("a"))
+    await stage.shut_down()
+    assert stage.ended_at == 0
+
+    late = await stage.request("a")
+    call = await stage.unload("a")
+
+    assert late.code is RefusalCode.SHUTTING_DOWN
+    assert call.done_at == 0
+
+
+@pytest.mark.parametrize("steps", STEPS)
+async def test_a_request_that_arrives_with_the_last_process_s_end_is_refused(
+    clock: MockClock, stage: Stage, steps: int
+) -> None:
+    await stage.start(exclusive("a"), a=Behaviour(term_s=3))
+    await stage.have_ready("a")
+    await stage.shut_down()
+    client = Client(stage, "a", takes_s=0)
+    stage.clients.append(client)
+
+    await trio.sleep_until(trio.current_time() + 3)
+    stage.nursery.start_soon(after_steps, steps, client)
+    await stage.settle()
+
+    assert stage.ended_at == 3
+    assert client.code is RefusalCode.SHUTTING_DOWN
