@@ -254,9 +254,10 @@ class Stage:
         """Apply a configuration as the daemon would, with the ports in use; returns what it did."""
         ports = {id: model.port for id, model in self.config.models.items() if model.port is not None}
         self.config = load(text, ports)
-        self.manager.reload(self.config)
+        applied = await self.manager.reload(self.config)
+        assert applied is not None
         await self.settle()
-        return [event for _, event in self.events if isinstance(event, ReloadApplied)][-1]
+        return applied
 
     async def shut_down(self, drain_s: float = 30.0) -> None:
         """Begin the shutdown; `ended_at` tells when it is complete."""

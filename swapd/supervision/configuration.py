@@ -1,0 +1,184 @@
+"""The configuration in force: what it is, where it came from, and how it is replaced while the daemon runs.
+
+SIGHUP, the watcher and the API all end here and get the same answer. One reload runs at a time. Whatever
+asks for one while it runs causes exactly one more afterwards, so the last edit always wins. A configuration
+that does not load, or that the daemon cannot apply, changes nothing: the old one stays, and `status` says
+why."""
+
+from __future__ import annotations
+
+import enum
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
+from pathlib import Path
+
+import trio
+from attrs import evolve, frozen
+
+from swapd.config import Config, Loaded, Problem, Sources, load, render_problem
+from swapd.config.reading import ReadFile
+from swapd.config.watch import SourceWatch
+
+
+class Trigger(enum.Enum):
+    """Who asked for the load."""
+
+    START = "start"
+    SIGNAL = "signal"
+    WATCH = "watch"
+    API = "api"
+
+
+class ConfigState(enum.Enum):
+    OK = "ok"
+    REJECTED = "rejected"
+    """The newest attempt failed; the configuration before it is in force."""
+    RELOADING = "reloading"
+
+
+@frozen
+class Changes:
+    """What a reload did, by model id; the parts are disjoint."""
+
+    added: tuple[str, ...] = ()
+    removed: tuple[str, ...] = ()
+    restarted: tuple[str, ...] = ()
+    updated: tuple[str, ...] = ()
+    unchanged: tuple[str, ...] = ()
+
+
+@frozen
+class ConfigStatus:
+    """The answer to "which configuration is in force, and did the last reload work?"."""
+
+    generation: int
+    """Counts the configurations that were applied, from 1."""
+    state: ConfigState
+    sources: tuple[ReadFile, ...]
+    loaded_at: float
+    """When the configuration in force was applied, in seconds since the epoch."""
+    trigger: Trigger
+    message: str = ""
+    """Why the newest attempt was rejected; empty if it was not."""
+    problems: tuple[Problem, ...] = ()
+    """Of the newest attempt, warnings included."""
+    changes: Changes = Changes()
+    """What the newest applied reload changed."""
+    needs_restart: tuple[str, ...] = ()
+    """Keys that only take effect after a restart. There is none at present."""
+
+
+Apply = Callable[[Config], Awaitable[Changes | None]]
+"""Puts a valid configuration in force; None if the daemon is ending. May raise `CannotApply`."""
+
+
+class CannotApply(Exception):
+    """A valid configuration that cannot be put in force; the text says why."""
+
+
+class ConfigurationInForce:
+    """Owner of the configuration; `current` and `status` are always those of the last success.
+
+    `run` must run for reloads to happen. `ports_in_use` tells the ports that models and leftover processes
+    hold, by model id; models keep theirs."""
+
+    def __init__(
+        self,
+        sources: Sources,
+        loaded: Loaded,
+        *,
+        environ: Mapping[str, str],
+        ports_in_use: Callable[[], Mapping[str, int]],
+        now: Callable[[], float] = time.time,
+    ) -> None:
+        if loaded.config is None:
+            raise ValueError("a daemon starts with a valid configuration")
+        self._sources = sources
+        self._environ = environ
+        self._ports_in_use = ports_in_use
+        self._now = now
+        self._watch = SourceWatch(sources)
+        self._watch.applied(_digests(loaded))
+        self._callers: list[trio.Event] = []
+        self._trigger: Trigger | None = None
+        self._wanted = trio.Event()
+        self.current: Config = loaded.config
+        self.status = ConfigStatus(
+            1, ConfigState.OK, loaded.files, now(), Trigger.START, problems=loaded.problems
+        )
+
+    def request(self, trigger: Trigger) -> trio.Event:
+        """Ask for a reload; the event is set when one that began after this call has ended."""
+        done = trio.Event()
+        self._callers.append(done)
+        self._trigger = trigger
+        self._wanted.set()
+        return done
+
+    async def reload(self, trigger: Trigger) -> ConfigStatus:
+        """Reload, and return what came of it. Cancelling it ends the waiting only."""
+        await self.request(trigger).wait()
+        return self.status
+
+    async def run(self, apply: Apply, report: Callable[[ConfigStatus], None]) -> None:
+        """Carry out the reloads that are asked for, until cancelled. Sleeps while none is.
+
+        `report` is told every outcome; it must not block.
+        """
+        while True:
+            await self._wanted.wait()
+            self._wanted = trio.Event()
+            callers, self._callers = self._callers, []
+            trigger = self._trigger or Trigger.API
+            before = self.status
+            self.status = evolve(before, state=ConfigState.RELOADING)
+            self.status = await self._attempt(trigger, before, apply)
+            report(self.status)
+            for caller in callers:
+                caller.set()
+
+    async def watch(self, interval_s: float, report_trouble: Callable[[str], None]) -> None:
+        """Reload when the sources change, until cancelled. Looks every `interval_s` seconds."""
+        self._watch.interval_s = interval_s
+        while True:
+            step = await trio.to_thread.run_sync(self._watch.step, trio.current_time())
+            if step.trouble:
+                report_trouble(step.trouble)
+            if step.changed:
+                await self.reload(Trigger.WATCH)
+            await trio.sleep(step.wait_s)
+
+    async def _attempt(self, trigger: Trigger, before: ConfigStatus, apply: Apply) -> ConfigStatus:
+        loaded = await trio.to_thread.run_sync(
+            partial(load, self._sources, environ=self._environ, sticky_ports=self._sticky_ports())
+        )
+        # What was looked at is known, accepted or not: the same mistake is not reported again and again.
+        self._watch.applied(_digests(loaded))
+        rejected = evolve(before, state=ConfigState.REJECTED, trigger=trigger, problems=loaded.problems)
+        if loaded.config is None:
+            return evolve(rejected, message=render_problem(loaded.errors[0]))
+        try:
+            changes = await apply(loaded.config)
+        except CannotApply as error:
+            return evolve(rejected, message=str(error))
+        if changes is None:
+            return before
+        self.current = loaded.config
+        return ConfigStatus(
+            generation=before.generation + 1,
+            state=ConfigState.OK,
+            sources=loaded.files,
+            loaded_at=self._now(),
+            trigger=trigger,
+            problems=loaded.problems,
+            changes=changes,
+        )
+
+    def _sticky_ports(self) -> dict[str, int]:
+        configured = {id: model.port for id, model in self.current.models.items() if model.port is not None}
+        return {**self._ports_in_use(), **configured}
+
+
+def _digests(loaded: Loaded) -> dict[Path, str]:
+    return {file.path: file.sha256 for file in loaded.files}
