@@ -1,0 +1,130 @@
+"""Flags as swapd understands them, on top of argparse.
+
+Every flag may be written with one dash or two, and with `=` or a blank before its value. A flag that is on
+or off may stand alone or say which (`-watch-config`, `-watch-config=false`). Names are never abbreviated,
+`--` ends the flags, and each flag has a twin in the environment: `--watch-config` is `SWAPD_WATCH_CONFIG`.
+The command line beats the environment.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final, NoReturn
+
+from swapd.cli.errors import UsageError
+
+_TRUE: Final = frozenset({"1", "t", "T", "true", "True", "TRUE"})
+_FALSE: Final = frozenset({"0", "f", "F", "false", "False", "FALSE"})
+
+
+def on_or_off(text: str) -> bool:
+    """A boolean as flags spell it."""
+    if text in _TRUE:
+        return True
+    if text in _FALSE:
+        return False
+    raise argparse.ArgumentTypeError(f"{text!r} is neither true nor false")
+
+
+class FlagParser:
+    """A command's flags: declare them with the `add_…` methods, then `parse`."""
+
+    def __init__(self, command: str, description: str, *, usage: str = "", epilog: str = "") -> None:
+        """`command` is the command's name, `usage` its usage line where it is more than `[flags]`."""
+        self._parser = _Parser(
+            prog=f"swapd {command}",
+            usage=usage or "%(prog)s [flags]",
+            description=description,
+            epilog=epilog,
+            allow_abbrev=False,
+            add_help=False,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        self._types: dict[str, Callable[[str], Any]] = {}
+        self._repeatable: set[str] = set()
+        self._switches: set[str] = set()
+        self._actions: set[str] = set()
+        self.add_action("help", "print this text and exit")
+        self.add_switch("debug", "show the traceback of an internal error")
+
+    def add_value(
+        self,
+        name: str,
+        help: str,
+        metavar: str,
+        parse: Callable[[str], Any] = str,
+        *,
+        repeatable: bool = False,
+    ) -> None:
+        """A flag with a value; a repeatable one yields a list. `parse` complains with ArgumentTypeError."""
+        action = "append" if repeatable else "store"
+        self._parser.add_argument(f"--{name}", help=help, metavar=metavar, type=parse, action=action)
+        self._types[name] = parse
+        if repeatable:
+            self._repeatable.add(name)
+
+    def add_switch(self, name: str, help: str) -> None:
+        """A flag that is on or off."""
+        self._parser.add_argument(f"--{name}", help=help, metavar="BOOL", type=on_or_off, nargs="?")
+        self._types[name] = on_or_off
+        self._switches.add(name)
+
+    def add_action(self, name: str, help: str) -> None:
+        """A flag that asks for something else to be done. It has no twin in the environment: container files
+        like `SWAPD_VERSION` for something else."""
+        self._parser.add_argument(f"--{name}", help=help, action="store_true")
+        self._types[name] = on_or_off
+        self._actions.add(name)
+
+    def parse(self, argv: Sequence[str], environ: Mapping[str, str]) -> dict[str, Any]:
+        """Flag name → value (`help` excepted); None for what stands in neither `argv` nor `environ`.
+
+        Raises `UsageError`, or prints the help text and raises `SystemExit(0)`.
+        """
+        found = vars(self._parser.parse_args(self._in_two_dashes(argv)))
+        values = {name: found[name.replace("-", "_")] for name in self._types}
+        if values.pop("help"):
+            self._parser.print_help()
+            raise SystemExit(0)
+        for name, value in values.items():
+            if value is None and name not in self._actions:
+                values[name] = self._from_environment(name, environ)
+        return values
+
+    def _in_two_dashes(self, argv: Sequence[str]) -> list[str]:
+        """`argv` in the one form that argparse is told about."""
+        words = list(argv)
+        end = words.index("--") if "--" in words else len(words)
+        return [self._in_two_dashes_one(word) for word in words[:end]] + words[end:]
+
+    def _in_two_dashes_one(self, word: str) -> str:
+        dashes = len(word) - len(word.lstrip("-"))
+        name, equals, value = word[dashes:].partition("=")
+        if word == "-h":
+            name = "help"
+        if dashes not in (1, 2) or name not in self._types:
+            return word
+        if name in self._switches and not equals:
+            return f"--{name}=true"
+        return f"--{name}{equals}{value}"
+
+    def _from_environment(self, name: str, environ: Mapping[str, str]) -> Any:
+        variable = f"SWAPD_{name.upper().replace('-', '_')}"
+        text = environ.get(variable)
+        if not text:
+            return None
+        try:
+            value = self._types[name](text)
+        except argparse.ArgumentTypeError as error:
+            raise UsageError(f"environment variable {variable}: {error}") from None
+        except (TypeError, ValueError):
+            raise UsageError(f"environment variable {variable}: {text!r} is not valid") from None
+        return [value] if name in self._repeatable else value
+
+
+class _Parser(argparse.ArgumentParser):
+    """Complains in swapd's form instead of printing the whole usage text."""
+
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(f"wrong usage: {message}", f"{self.prog} --help lists the flags")

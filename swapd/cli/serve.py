@@ -1,0 +1,312 @@
+"""`swapd serve`: from the command line to a running daemon.
+
+Here is what can fail before there is a daemon, in this order: flags, configuration, sockets. Each failure is
+a message on standard error and an exit code; nothing has been started by then. The sockets are bound before
+the server is even imported, so that a client that comes early waits instead of being refused.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import os
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from swapd.cli import problems
+from swapd.cli.arguments import FlagParser
+from swapd.cli.errors import CliError, ExitCode, UsageError
+from swapd.cli.main import COMMANDS
+from swapd.version import BUILD
+
+if TYPE_CHECKING:
+    from swapd.config import Config, Problem, Sources
+    from swapd.http.server import TLS
+    from swapd.supervision.listeners import Listener
+
+DEFAULT_LISTEN: Final = "127.0.0.1:8080"
+DEFAULT_TLS_LISTEN: Final = "127.0.0.1:8443"
+_TWINS: Final = "Each flag can also be given in the environment: --log-level as SWAPD_LOG_LEVEL."
+LOG_LEVELS: Final = ("debug", "info", "warn", "error")
+BACKSTOP_S: Final = 5
+"""What an orderly stop may take beyond its drain time before everything left is killed."""
+
+
+class ServeOptions(NamedTuple):
+    """The flags of `swapd serve`, the environment taken into account; None where neither says anything."""
+
+    config: tuple[Path, ...]
+    config_dir: Path | None
+    listen: tuple[str, ...]
+    tls_cert_file: Path | None
+    tls_key_file: Path | None
+    watch_config: bool
+    check_only: bool
+    log_level: str | None
+    drain_timeout_s: float | None
+    pre_stop_delay_s: float | None
+
+    @property
+    def tls(self) -> bool:
+        return self.tls_cert_file is not None
+
+
+def run(argv: Sequence[str]) -> int:
+    """Serve until a signal ends it; returns the exit code."""
+    options = parse_options(argv, os.environ)
+    if options is None:
+        print(BUILD)
+        return ExitCode.OK
+    if options.check_only:
+        return _check(options)
+    return _serve(options)
+
+
+# --- flags --------------------------------------------------------------------------------------------
+
+
+def parse_options(argv: Sequence[str], environ: Mapping[str, str]) -> ServeOptions | None:
+    """Understand the command line; None when it only asks for the version. Raises `UsageError`."""
+    values = _parser().parse(argv, environ)
+    if values["version"]:
+        return None
+    if (values["tls-cert-file"] is None) != (values["tls-key-file"] is None):
+        raise UsageError(
+            "wrong usage: --tls-cert-file and --tls-key-file belong together", "give both, or neither"
+        )
+    return ServeOptions(
+        config=tuple(values["config"] or ()),
+        config_dir=values["config-dir"],
+        listen=tuple(values["listen"] or ()),
+        tls_cert_file=values["tls-cert-file"],
+        tls_key_file=values["tls-key-file"],
+        watch_config=bool(values["watch-config"]),
+        check_only=bool(values["check-only"]),
+        log_level=values["log-level"],
+        drain_timeout_s=values["drain-timeout"],
+        pre_stop_delay_s=values["pre-stop-delay"],
+    )
+
+
+def _parser() -> FlagParser:
+    commands = "\n".join(f"  {name:9} {what}" for name, what in COMMANDS.items())
+    parser = FlagParser(
+        "serve",
+        "Keep many local inference servers behind one address: start, swap and stop them on demand.",
+        usage="swapd [serve] [flags]",
+        epilog=f"commands:\n{commands}\n\n{_TWINS}",
+    )
+    add = parser.add_value
+    add(
+        "config",
+        "configuration file; may be repeated, later files add to earlier",
+        "FILE",
+        Path,
+        repeatable=True,
+    )
+    add("config-dir", "directory whose *.yml and *.yaml files are read after --config", "DIR", Path)
+    add(
+        "listen",
+        f"where to listen: host:port, :port for all interfaces, unix:/path, fd://N or systemd; "
+        f"may be repeated (default {DEFAULT_LISTEN})",
+        "ADDR",
+        repeatable=True,
+    )
+    add("tls-cert-file", "serve TLS with this certificate (PEM); needs --tls-key-file", "FILE", Path)
+    add("tls-key-file", "the certificate's private key (PEM)", "FILE", Path)
+    parser.add_switch("watch-config", "reload when the configuration changes")
+    parser.add_switch("check-only", "check the configuration like `swapd check` and exit")
+    add("log-level", f"one of {', '.join(LOG_LEVELS)}; beats the configuration", "LEVEL", _log_level)
+    add("drain-timeout", "how long a stop waits for running requests (default 30s)", "TIME", _seconds)
+    add("pre-stop-delay", "how long a stop goes on accepting requests first (default 0s)", "TIME", _seconds)
+    parser.add_action("version", "print the version and exit")
+    return parser
+
+
+def _log_level(text: str) -> str:
+    if text not in LOG_LEVELS:
+        raise argparse.ArgumentTypeError(f"{text!r} is none of {', '.join(LOG_LEVELS)}")
+    return text
+
+
+def _seconds(text: str) -> float:
+    """Duration text such as `1h30m` or `90s`, or a plain number of seconds."""
+    from swapd.config.units import parse_duration
+
+    try:
+        seconds: float | None = float(text)
+    except ValueError:
+        seconds = parse_duration(text, days=True)
+    if seconds is None or not 0 <= seconds < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text!r} is no duration; write 90s, 1h30m or a number of seconds")
+    return seconds
+
+
+# --- configuration ------------------------------------------------------------------------------------
+
+
+def find_sources(options: ServeOptions, environ: Mapping[str, str]) -> Sources:
+    """What to load: the flags' files, else the first default place that exists.
+
+    Raises `CliError` with exit code 78 when there is nothing.
+    """
+    from swapd.config import Sources
+
+    if options.config or options.config_dir is not None:
+        return Sources(options.config, options.config_dir)
+    places = default_places(environ)
+    for place in places:
+        if place.is_file():
+            return Sources((place,), None)
+    raise CliError(
+        f"cannot load the configuration: error[source-missing]: neither --config nor --config-dir is given, "
+        f"and there is no {', '.join(map(str, places))}",
+        "give --config FILE; `swapd demo` shows what swapd does without any",
+        ExitCode.CONFIG,
+    )
+
+
+def default_places(environ: Mapping[str, str]) -> list[Path]:
+    """Where a configuration is looked for when no flag names one."""
+    home = environ.get("XDG_CONFIG_HOME") or Path(environ.get("HOME") or "/") / ".config"
+    return [Path("swapd.yaml"), Path(home) / "swapd" / "config.yaml", Path("/etc/swapd/config.yaml")]
+
+
+def _load(sources: Sources) -> tuple[Config, tuple[Problem, ...]]:
+    """The configuration and its warnings. Prints the errors and raises `CliError` if there are any."""
+    from swapd.config import load
+
+    loaded = load(sources, environ=os.environ)
+    if loaded.config is None:
+        print(problems.in_full(loaded.problems), file=sys.stderr)
+        errors = _counted(sum(problem.is_error for problem in loaded.problems), "error")
+        raise CliError(f"cannot load the configuration: {errors}", code=ExitCode.CONFIG)
+    return loaded.config, loaded.problems
+
+
+def _check(options: ServeOptions) -> int:
+    """`--check-only`: the command `check` on the same sources."""
+    sources = find_sources(options, os.environ)
+    argv = [f"--config={file}" for file in sources.files]
+    if sources.directory is not None:
+        argv.append(f"--config-dir={sources.directory}")
+    check: Callable[[Sequence[str]], int] = importlib.import_module("swapd.cli.check").run
+    return check(argv)
+
+
+# --- the daemon ---------------------------------------------------------------------------------------
+
+
+def _serve(options: ServeOptions) -> int:
+    from swapd.supervision.signals import prepare_process
+
+    prepare_process()
+    sources = find_sources(options, os.environ)
+    config, warnings = _load(sources)
+    listeners = _bind(options)
+    try:
+        return _run_daemon(options, sources, config, warnings, listeners, _checked_tls(options))
+    finally:
+        for listener in listeners:
+            listener.close()
+
+
+def _run_daemon(
+    options: ServeOptions,
+    sources: Sources,
+    config: Config,
+    warnings: Sequence[Problem],
+    listeners: Sequence[Listener],
+    tls: TLS | None,
+) -> int:
+    import attrs
+    import trio
+
+    from swapd.daemon import DaemonSettings, main
+    from swapd.http.server import ServerSettings
+    from swapd.observe.console import Console
+
+    if options.log_level is not None:
+        config = attrs.evolve(config, log_level=options.log_level)
+    return trio.run(
+        main,
+        DaemonSettings(
+            config=config,
+            listeners=[listener.sock for listener in listeners],
+            server=ServerSettings(tls=tls),
+            drain_s=options.drain_timeout_s,
+            pre_stop_delay_s=options.pre_stop_delay_s,
+            console=Console(),
+            started_lines=tuple(start_lines(options, sources, config, warnings, listeners)),
+        ),
+    )
+
+
+def _bind(options: ServeOptions) -> list[Listener]:
+    from swapd.supervision.listeners import ListenError, ListenSyntaxError, bind_all, parse_listen
+
+    default = DEFAULT_TLS_LISTEN if options.tls else DEFAULT_LISTEN
+    try:
+        return bind_all([parse_listen(value) for value in options.listen or (default,)])
+    except ListenSyntaxError as error:
+        raise UsageError(f"wrong usage: {error}", error.hint) from None
+    except ListenError as error:
+        raise CliError(str(error), error.hint) from None
+
+
+def _checked_tls(options: ServeOptions) -> TLS | None:
+    """The TLS files, once they have been loaded to see whether they can be: a message beats a crash."""
+    if options.tls_cert_file is None or options.tls_key_file is None:
+        return None
+    import ssl
+
+    from swapd.http.server import TLS
+
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(options.tls_cert_file, options.tls_key_file)
+    except OSError as error:  # SSLError is one
+        files = f"{options.tls_cert_file} and {options.tls_key_file}"
+        raise CliError(
+            f"cannot use the TLS files {files}: {error.strerror or error}",
+            "give PEM files that belong together",
+        ) from None
+    return TLS(options.tls_cert_file, options.tls_key_file)
+
+
+def start_lines(
+    options: ServeOptions,
+    sources: Sources,
+    config: Config,
+    warnings: Sequence[Problem],
+    listeners: Sequence[Listener],
+) -> Iterator[str]:
+    """What a person wants to know when the daemon has started, line by line for its log."""
+    yield f"swapd {BUILD.version} ({BUILD.commit})"
+    places = [*sources.files, *([sources.directory] if sources.directory else [])]
+    yield f"configuration: {', '.join(map(str, places))}; {_counted(len(config.models), 'model')}"
+    for warning in warnings:
+        yield problems.on_one_line(warning)
+    scheme = "https" if options.tls else "http"
+    for listener in listeners:
+        yield f"listening on {listener.url(scheme)}{' (all interfaces)' if listener.all_interfaces else ''}"
+    keys = len(config.api_keys)
+    yield f"API keys: {keys or 'none, requests need no key'}"
+    if not options.listen:
+        yield "only this machine can reach swapd; to open it to others: --listen :8080, with apiKeys set"
+    elif not keys and not all(listener.local_only for listener in listeners):
+        yield (
+            "WARNING: other machines can use this swapd without a key; set apiKeys in the configuration, "
+            "or restrict it to this machine with --listen 127.0.0.1:8080"
+        )
+    if options.watch_config:
+        yield "WARNING: --watch-config has no effect yet; restart swapd after a change of the configuration"
+    shutdown = config.shutdown
+    drain_s = shutdown.drain_s if options.drain_timeout_s is None else options.drain_timeout_s
+    delay_s = shutdown.pre_stop_delay_s if options.pre_stop_delay_s is None else options.pre_stop_delay_s
+    yield f"an orderly stop takes at most {delay_s + drain_s + BACKSTOP_S:g} s"
+
+
+def _counted(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"
