@@ -82,7 +82,7 @@ def _without_overlap(paths: list[Path], log: ProblemLog) -> list[Path]:
 
 @frozen
 class ReadFile:
-    """A file as it was read: SHA-256 of its contents, and its modification time in seconds since the epoch."""
+    """A file as it was read: SHA-256 of its contents, modification time in seconds since the epoch."""
 
     path: Path
     sha256: str

@@ -1,7 +1,7 @@
 """Which parts of a document are secret.
 
-Spans are offsets into the text as written. Before a text is parsed they are guessed from its look, so that even
-the message about a syntax error shows no key.
+Spans are offsets into the text as written. Before a text is parsed they are guessed from its look, so that
+even the message about a syntax error shows no key.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def mark_secrets(root: Mapping, log: ProblemLog) -> None:
             if isinstance(peer, Mapping):
                 _collect(peer.get("apiKey"), secret)
     secret += _macros_used_in(secret, root.get("macros"))
-    log.secrets += [
+    log.secrets[:] = [
         (scalar.source, scalar.source.written_offset(scalar.start), scalar.source.written_offset(scalar.end))
         for scalar in secret
     ]

@@ -1,8 +1,8 @@
 """Noticing that the sources of a configuration have changed, without taking a half-written file.
 
-Polling with `stat`, as notifications do not see bind mounts and swapped symlink targets. A difference starts a
-settling phase: the sources are looked at every 200 ms until two looks agree. Then the contents decide, so a
-`touch` or a rewrite with equal bytes is no change. Missing or blank sources are never a change: editors and
+Polling with `stat`, as notifications do not see bind mounts and swapped symlink targets. A difference starts
+a settling phase: the sources are looked at every 200 ms until two looks agree. Then the contents decide, so a
+`touch` or a rewrite with equal bytes is no change. Missing or empty sources are never a change: editors and
 config maps make them for a moment, and a daemon must not drop its models over it.
 
 `SourceWatch` is a state machine without a clock of its own. The task that owns it calls `step`, sleeps for
@@ -31,6 +31,10 @@ Look = Mapping[Path, FileState | None]
 Digests = Mapping[Path, str]
 
 
+def _at_least_minimum(interval_s: float) -> float:
+    return max(interval_s, MIN_INTERVAL_S)
+
+
 @frozen
 class Step:
     """What to do next: sleep, and before that perhaps reload or say that something is wrong."""
@@ -44,14 +48,14 @@ class Step:
 class SourceWatch:
     """Watches the files of `sources` and some more (key files, certificates).
 
-    State, changed by `step` and `applied` only: `_known` is the last look that was accepted and `_digests` what was
-    loaded then; while settling `_since` is when the difference was seen and `_last` the latest look;
+    State, changed by `step` and `applied` only: `_known` is the last look that was accepted and `_digests`
+    what was loaded then; while settling `_since` is when the difference was seen and `_last` the latest look;
     `_missing_since` is when sources were first found missing, `_reported` whether that was said.
     """
 
     sources: Sources
     also: tuple[Path, ...] = ()
-    interval_s: float = field(default=DEFAULT_INTERVAL_S, converter=lambda value: max(value, MIN_INTERVAL_S))
+    interval_s: float = field(default=DEFAULT_INTERVAL_S, converter=_at_least_minimum)
     _digests: Digests = field(factory=dict)
     _known: Look | None = None
     _last: Look | None = None
