@@ -121,6 +121,8 @@ def _hint(source: SourceText, offset: int, part: str) -> str:
         return "YAML allows no tabs for indentation; use blanks"
     if part.startswith("mapping values") and ": " not in before:
         return "the line above may lack its colon"
+    if part.startswith("mapping values") and ": " not in before:
+        return "the line above may lack its colon"
     if re.search(r"\$\s*$", before) or re.search(r"[\[,{:]\s*\$\{", line):
         return _QUOTE_MACRO
     return ""
