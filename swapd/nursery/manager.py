@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 import trio
 from attrs import define, field
 
-from swapd.config import Config
+from swapd.config import Config, ModelConfig
 from swapd.nursery.events import (
     CallDone,
     Cancel,
@@ -323,14 +323,16 @@ class Manager:
         control = self._instances[model, gen] = InstanceControl()
         if config.port is not None:
             self._ports[model, gen] = config.port
-        instances.start_soon(self._run_instance, model, gen, control, name=f"instance {model} #{gen}")
+        # The configuration may be another one by the time the task begins, and this model not in it.
+        instances.start_soon(self._run_instance, config, gen, control, name=f"instance {model} #{gen}")
 
-    async def _run_instance(self, model: str, gen: int, control: InstanceControl) -> None:
+    async def _run_instance(self, config: ModelConfig, gen: int, control: InstanceControl) -> None:
         """One instance from spawn to gone. A bug in here costs its model one start, not the daemon its
         life.
         """
+        model = config.id
         try:
-            spec = instance_spec(self._config.models[model], gen, self._instance_uuid)
+            spec = instance_spec(config, gen, self._instance_uuid)
             await run_instance(
                 spec, control, self._launcher, self._prober, self._post, self._output_of(model)
             )

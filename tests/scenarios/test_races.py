@@ -1,4 +1,4 @@
-"""What happens when two things happen at the same moment, or in the wrong order: bugs that had to be found."""
+"""What happens when two things happen at the same moment, or in an order nobody thought of."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import trio
 from trio.testing import MockClock
 
 from swapd.nursery.events import RefusalCode
-from tests.scenarios.configs import exclusive
+from tests.scenarios.configs import exclusive, free
 from tests.scenarios.stage import Client, Stage
 from tests.unit.nursery.fakes import Behaviour
 
@@ -50,3 +50,21 @@ async def test_a_request_that_arrives_with_the_last_process_s_end_is_refused(
 
     assert stage.ended_at == 3
     assert client.code is RefusalCode.SHUTTING_DOWN
+
+
+@pytest.mark.parametrize("steps", STEPS)
+async def test_a_model_removed_as_it_is_asked_for_starts_as_it_was_or_not_at_all(
+    clock: MockClock, stage: Stage, steps: int
+) -> None:
+    await stage.start(free("a", "b"))
+    client = Client(stage, "b", takes_s=0)
+    stage.clients.append(client)
+
+    stage.nursery.start_soon(client.run)
+    for _ in range(steps):
+        await trio.lowlevel.checkpoint()
+    await stage.reload(free("a"))
+    await stage.at(1)
+
+    assert client.served or client.code is RefusalCode.NOT_FOUND
+    assert stage.errors() == []
