@@ -22,9 +22,9 @@ from collections.abc import Sequence
 from socket import socket
 
 import trio
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 
-from swapd.config import Config
+from swapd.config import Config, Loaded, Sources, render_problem
 from swapd.http.access_log import AccessLog
 from swapd.http.api.control import Control
 from swapd.http.api.routes import build_api
@@ -37,7 +37,15 @@ from swapd.nursery.manager import Manager
 from swapd.nursery.prober import HttpProber
 from swapd.nursery.process_tree import OwnChildren
 from swapd.observe.console import Console
+from swapd.observe.logger import Level
 from swapd.observe.logs import Logs, LogSettings
+from swapd.supervision.configuration import (
+    Changes,
+    ConfigState,
+    ConfigStatus,
+    ConfigurationInForce,
+    Trigger,
+)
 from swapd.supervision.reaper import reap_orphans
 from swapd.supervision.signals import SignalEvent, SignalKind, watch_signals
 from swapd.supervision.subreaper import become_subreaper
@@ -55,11 +63,17 @@ EXIT_FORCED = 1
 class DaemonSettings:
     """What the command line has worked out. Times in seconds; None means: as configured."""
 
-    config: Config
+    sources: Sources
+    loaded: Loaded
+    """What `sources` gave; its configuration is valid."""
     listeners: Sequence[socket]
     server: ServerSettings = field(factory=ServerSettings)
     drain_s: float | None = None
     pre_stop_delay_s: float | None = None
+    watch_interval_s: float | None = None
+    """Reload when the sources change, looking this often; None: do not look."""
+    log_level: str | None = None
+    """Beats the configuration, also after reloads."""
     console: Console | None = None
     started_lines: tuple[str, ...] = ()
     """What to log once the daemon accepts connections."""
@@ -70,7 +84,9 @@ async def main(settings: DaemonSettings) -> int:
 
     Cancelling it kills every model's process tree and returns within a second or so.
     """
-    logs = Logs(LogSettings.from_config(settings.config), settings.console)
+    config = settings.loaded.config
+    assert config is not None
+    logs = Logs(_log_settings(config, settings), settings.console)
     try:
         return await _Daemon(settings, logs).run()
     finally:
@@ -82,7 +98,12 @@ class _Daemon:
 
     def __init__(self, settings: DaemonSettings, logs: Logs) -> None:
         self._settings = settings
-        self._config = settings.config
+        self._in_force = ConfigurationInForce(
+            settings.sources,
+            settings.loaded,
+            environ=os.environ,
+            ports_in_use=lambda: self._manager.ports_in_use(),
+        )
         self._logs = logs
         self._log = logs.proxy
         self._children = OwnChildren()
@@ -90,14 +111,14 @@ class _Daemon:
             own_children=self._children, adopts_orphans=become_subreaper(), log_error=self._log.error
         )
         self._manager = Manager(
-            settings.config,
+            self._in_force.current,
             launcher,
             HttpProber(),
             log=self._log,
             output_of=lambda model: logs.upstream(model).sink,
             instance_uuid=str(uuid.uuid4()),
         )
-        self._proxy = Proxy(lambda: self._config, self._manager, self._log)
+        self._proxy = Proxy(lambda: self._in_force.current, self._manager, self._log)
         self._stop_wanted = trio.Event()
         self._force_wanted = trio.Event()
         self._server_stopping = trio.Event()
@@ -110,6 +131,9 @@ class _Daemon:
             await root.start(watch_signals, self._on_signal)
             root.start_soon(reap_orphans, self._children.__contains__)
             root.start_soon(self._logs.flush_partial_lines)
+            root.start_soon(self._in_force.run, self._apply, self._report_reload)
+            if self._settings.watch_interval_s is not None:
+                root.start_soon(self._in_force.watch, self._settings.watch_interval_s, self._log.warn)
             await root.start(self._run_manager)
             await root.start(self._run_server)
             for line in self._settings.started_lines:
@@ -147,12 +171,12 @@ class _Daemon:
             self._server_ended.set()
 
     def _application(self) -> App:
-        auth = Authentication(lambda: self._config.api_keys)
+        auth = Authentication(lambda: self._in_force.current.api_keys)
         return App(
             models=self._proxy.models,
             model_routes=MODEL_ROUTES,
             passthrough=self._proxy.passthrough,
-            api=build_api(Control(lambda: self._config, self._manager, self._logs), auth),
+            api=build_api(Control(lambda: self._in_force.current, self._manager, self._logs), auth),
             auth=auth,
             access_log=AccessLog(self._log),
             log=self._log,
@@ -170,11 +194,27 @@ class _Daemon:
                 self._manager.kill_all()
                 os._exit(EXIT_FORCED)
             case SignalKind.RELOAD:
-                self._log.warn("reload is not possible yet: restart swapd to use a new configuration")
+                self._in_force.request(Trigger.SIGNAL)
             case SignalKind.DUMP_STATE:
                 self._dump_state()
             case SignalKind.TOGGLE_DEBUG:
                 self._log.toggle_debug()
+
+    async def _apply(self, config: Config) -> Changes | None:
+        """Put a configuration in force, everywhere in one step."""
+        applied = await self._manager.reload(config)
+        if applied is None:
+            return None
+        self._logs.apply(_log_settings(config, self._settings))
+        return Changes(applied.added, applied.removed, applied.restarted, applied.updated, applied.unchanged)
+
+    def _report_reload(self, status: ConfigStatus) -> None:
+        for problem in status.problems:
+            (self._log.error if problem.is_error else self._log.warn)(render_problem(problem))
+        if status.state is ConfigState.REJECTED:
+            self._log.error(
+                "the new configuration was rejected, the old one stays in force", event="config.rejected"
+            )
 
     def _dump_state(self) -> None:
         snapshot = self._manager.snapshot()
@@ -189,7 +229,7 @@ class _Daemon:
 
     async def _stop_in_order(self) -> None:
         """Steps 1 to 5 of the module's docstring."""
-        configured = self._config.shutdown
+        configured = self._in_force.current.shutdown
         pre_stop_delay_s = _first(self._settings.pre_stop_delay_s, configured.pre_stop_delay_s)
         drain_s = _first(self._settings.drain_s, configured.drain_s)
         if pre_stop_delay_s:
@@ -223,6 +263,13 @@ class _Daemon:
         self._manager.kill_all()
         with trio.move_on_after(FORCED_STOP_S):
             await self._manager_ended.wait()
+
+
+def _log_settings(config: Config, settings: DaemonSettings) -> LogSettings:
+    wanted = LogSettings.from_config(config)
+    if settings.log_level is None:
+        return wanted
+    return evolve(wanted, level=Level.named(settings.log_level))
 
 
 def _first(chosen: float | None, otherwise: float) -> float:

@@ -22,7 +22,7 @@ from swapd.cli.main import COMMANDS
 from swapd.version import BUILD
 
 if TYPE_CHECKING:
-    from swapd.config import Config, Problem, Sources
+    from swapd.config import Config, Loaded, Problem, Sources
     from swapd.http.server import TLS
     from swapd.supervision.listeners import Listener
 
@@ -30,6 +30,7 @@ DEFAULT_LISTEN: Final = "127.0.0.1:8080"
 DEFAULT_TLS_LISTEN: Final = "127.0.0.1:8443"
 _TWINS: Final = "Each flag can also be given in the environment: --log-level as SWAPD_LOG_LEVEL."
 LOG_LEVELS: Final = ("debug", "info", "warn", "error")
+DEFAULT_WATCH_INTERVAL_S: Final = 2.0
 BACKSTOP_S: Final = 5
 """What an orderly stop may take beyond its drain time before everything left is killed."""
 
@@ -43,6 +44,7 @@ class ServeOptions(NamedTuple):
     tls_cert_file: Path | None
     tls_key_file: Path | None
     watch_config: bool
+    watch_interval_s: float
     check_only: bool
     log_level: str | None
     drain_timeout_s: float | None
@@ -83,6 +85,7 @@ def parse_options(argv: Sequence[str], environ: Mapping[str, str]) -> ServeOptio
         tls_cert_file=values["tls-cert-file"],
         tls_key_file=values["tls-key-file"],
         watch_config=bool(values["watch-config"]),
+        watch_interval_s=values["watch-interval"] or DEFAULT_WATCH_INTERVAL_S,
         check_only=bool(values["check-only"]),
         log_level=values["log-level"],
         drain_timeout_s=values["drain-timeout"],
@@ -117,6 +120,7 @@ def _parser() -> FlagParser:
     add("tls-cert-file", "serve TLS with this certificate (PEM); needs --tls-key-file", "FILE", Path)
     add("tls-key-file", "the certificate's private key (PEM)", "FILE", Path)
     parser.add_switch("watch-config", "reload when the configuration changes")
+    add("watch-interval", "how often to look for changes (default 2s, at least 0.2s)", "TIME", _seconds)
     parser.add_switch("check-only", "check the configuration like `swapd check` and exit")
     add("log-level", f"one of {', '.join(LOG_LEVELS)}; beats the configuration", "LEVEL", _log_level)
     add("drain-timeout", "how long a stop waits for running requests (default 30s)", "TIME", _seconds)
@@ -174,8 +178,8 @@ def default_places(environ: Mapping[str, str]) -> list[Path]:
     return [Path("swapd.yaml"), Path(home) / "swapd" / "config.yaml", Path("/etc/swapd/config.yaml")]
 
 
-def _load(sources: Sources) -> tuple[Config, tuple[Problem, ...]]:
-    """The configuration and its warnings. Prints the errors and raises `CliError` if there are any."""
+def _load(sources: Sources) -> Loaded:
+    """The valid configuration and its warnings. Prints the errors and raises `CliError` if there are any."""
     from swapd.config import load
 
     loaded = load(sources, environ=os.environ)
@@ -183,7 +187,7 @@ def _load(sources: Sources) -> tuple[Config, tuple[Problem, ...]]:
         print(problems.in_full(loaded.problems), file=sys.stderr)
         errors = _counted(sum(problem.is_error for problem in loaded.problems), "error")
         raise CliError(f"cannot load the configuration: {errors}", code=ExitCode.CONFIG)
-    return loaded.config, loaded.problems
+    return loaded
 
 
 def _check(options: ServeOptions) -> int:
@@ -204,10 +208,10 @@ def _serve(options: ServeOptions) -> int:
 
     prepare_process()
     sources = find_sources(options, os.environ)
-    config, warnings = _load(sources)
+    loaded = _load(sources)
     listeners = _bind(options)
     try:
-        return _run_daemon(options, sources, config, warnings, listeners, _checked_tls(options))
+        return _run_daemon(options, sources, loaded, listeners, _checked_tls(options))
     finally:
         for listener in listeners:
             listener.close()
@@ -216,30 +220,30 @@ def _serve(options: ServeOptions) -> int:
 def _run_daemon(
     options: ServeOptions,
     sources: Sources,
-    config: Config,
-    warnings: Sequence[Problem],
+    loaded: Loaded,
     listeners: Sequence[Listener],
     tls: TLS | None,
 ) -> int:
-    import attrs
     import trio
 
     from swapd.daemon import DaemonSettings, main
     from swapd.http.server import ServerSettings
     from swapd.observe.console import Console
 
-    if options.log_level is not None:
-        config = attrs.evolve(config, log_level=options.log_level)
+    assert loaded.config is not None
     return trio.run(
         main,
         DaemonSettings(
-            config=config,
+            sources=sources,
+            loaded=loaded,
             listeners=[listener.sock for listener in listeners],
             server=ServerSettings(tls=tls),
             drain_s=options.drain_timeout_s,
             pre_stop_delay_s=options.pre_stop_delay_s,
+            watch_interval_s=options.watch_interval_s if options.watch_config else None,
+            log_level=options.log_level,
             console=Console(),
-            started_lines=tuple(start_lines(options, sources, config, warnings, listeners)),
+            started_lines=tuple(start_lines(options, sources, loaded.config, loaded.problems, listeners)),
         ),
     )
 
@@ -300,8 +304,6 @@ def start_lines(
             "WARNING: other machines can use this swapd without a key; set apiKeys in the configuration, "
             "or restrict it to this machine with --listen 127.0.0.1:8080"
         )
-    if options.watch_config:
-        yield "WARNING: --watch-config has no effect yet; restart swapd after a change of the configuration"
     shutdown = config.shutdown
     drain_s = shutdown.drain_s if options.drain_timeout_s is None else options.drain_timeout_s
     delay_s = shutdown.pre_stop_delay_s if options.pre_stop_delay_s is None else options.pre_stop_delay_s

@@ -36,7 +36,7 @@ def config(text: str) -> Config:
 
 
 def test_given_nothing_when_parsed_then_nothing_is_chosen() -> None:
-    assert options() == ServeOptions((), None, (), None, None, False, False, None, None, None)
+    assert options() == ServeOptions((), None, (), None, None, False, 2.0, False, None, None, None)
 
 
 def test_given_a_command_line_of_the_reference_when_parsed_then_it_is_understood() -> None:
@@ -52,6 +52,7 @@ def test_given_a_command_line_of_the_reference_when_parsed_then_it_is_understood
         Path("c.pem"),
         Path("k.pem"),
         True,
+        2.0,
         False,
         None,
         None,
