@@ -15,7 +15,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from swapd.cli import problems
 from swapd.cli.arguments import FlagParser
 from swapd.cli.errors import CliError, ExitCode, UsageError
 from swapd.cli.main import COMMANDS
@@ -180,11 +179,11 @@ def default_places(environ: Mapping[str, str]) -> list[Path]:
 
 def _load(sources: Sources) -> Loaded:
     """The valid configuration and its warnings. Prints the errors and raises `CliError` if there are any."""
-    from swapd.config import load
+    from swapd.config import load, render_problems
 
     loaded = load(sources, environ=os.environ)
     if loaded.config is None:
-        print(problems.in_full(loaded.problems), file=sys.stderr)
+        print(render_problems(loaded.problems), file=sys.stderr)
         errors = _counted(sum(problem.is_error for problem in loaded.problems), "error")
         raise CliError(f"cannot load the configuration: {errors}", code=ExitCode.CONFIG)
     return loaded
@@ -269,12 +268,15 @@ def _checked_tls(options: ServeOptions) -> TLS | None:
     from swapd.http.server import TLS
 
     try:
-        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(options.tls_cert_file, options.tls_key_file)
+        # An empty password, for otherwise OpenSSL would ask for the one of an encrypted key, and wait.
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(
+            options.tls_cert_file, options.tls_key_file, password=b""
+        )
     except OSError as error:  # SSLError is one
         files = f"{options.tls_cert_file} and {options.tls_key_file}"
         raise CliError(
             f"cannot use the TLS files {files}: {error.strerror or error}",
-            "give PEM files that belong together",
+            "give PEM files that belong together, the key without a password",
         ) from None
     return TLS(options.tls_cert_file, options.tls_key_file)
 
@@ -287,11 +289,13 @@ def start_lines(
     listeners: Sequence[Listener],
 ) -> Iterator[str]:
     """What a person wants to know when the daemon has started, line by line for its log."""
+    from swapd.config import render_problem
+
     yield f"swapd {BUILD.version} ({BUILD.commit})"
     places = [*sources.files, *([sources.directory] if sources.directory else [])]
     yield f"configuration: {', '.join(map(str, places))}; {_counted(len(config.models), 'model')}"
     for warning in warnings:
-        yield problems.on_one_line(warning)
+        yield render_problem(warning)
     scheme = "https" if options.tls else "http"
     for listener in listeners:
         yield f"listening on {listener.url(scheme)}{' (all interfaces)' if listener.all_interfaces else ''}"
