@@ -108,8 +108,6 @@ class ProcessTree:
         self._own = own
         self._adopts_orphans = adopts_orphans
         self._seen: dict[int, int] = {}
-        entry = read_entry(leader)
-        self._leader_start = entry.start_ticks if entry else 0
 
     def signal_group(self, signal: signals.Signals) -> None:
         # ESRCH: no such group; macOS answers EPERM when nothing but zombies is left in it.
@@ -204,19 +202,21 @@ class ProcessTree:
             candidates = _descendants(os.getpid(), children, stop_at=self._own)
         else:
             candidates = list(table.values())
+        leader = table.get(self._leader)
+        leader_start = leader.start_ticks if leader else 0
         members: dict[int, ProcessEntry] = {}
         for entry in _descendants(self._leader, children, stop_at=self._own):
             members[entry.pid] = entry
         for entry in candidates:
-            if entry.pid not in members and self._belongs(entry):
+            if entry.pid not in members and self._belongs(entry, leader_start):
                 members[entry.pid] = entry
                 for below in _descendants(entry.pid, children, stop_at=self._own):
                     members[below.pid] = below
         self._seen.update((entry.pid, entry.start_ticks) for entry in members.values())
         return list(members.values())
 
-    def _belongs(self, entry: ProcessEntry) -> bool:
-        if entry.start_ticks < self._leader_start or entry.pid in self._own or entry.pid == os.getpid():
+    def _belongs(self, entry: ProcessEntry, leader_start: int) -> bool:
+        if entry.start_ticks < leader_start or entry.pid in self._own or entry.pid == os.getpid():
             return False
         if self._leader in (entry.group, entry.session):
             return True

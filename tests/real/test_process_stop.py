@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from pathlib import Path
 
 import pytest
+import trio
 
+from swapd.nursery import local_launcher
+from swapd.nursery.process_tree import ProcessTree
 from swapd.nursery.reports import EndingKind, Gone, Spawned
 from tests.real.live_instance import Stage, is_alive, python, shell
 
@@ -55,6 +60,26 @@ async def test_given_a_running_process_when_cancelled_then_it_is_gone_before_the
         assert (await live.ended()).code == 7
 
     assert live.kinds == [Spawned, *live.kinds[1:-1], Gone]
+
+
+async def test_given_a_process_that_sigkill_does_not_end_then_it_is_said_again_and_again(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody can make the kernel hold on to a process for a test; so SIGKILL is held back."""
+    monkeypatch.setattr(ProcessTree, "kill", lambda self: None)
+    monkeypatch.setattr(local_launcher, "_STUCK_AFTER_S", 0.01)
+    monkeypatch.setattr(local_launcher, "_STUCK_AGAIN_S", 0.01)
+    async with stage.instance(IGNORES_TERM) as live:
+        await live.said("up")
+        live.control.request_stop(0.01)
+        while len(stage.errors) < 2:  # noqa: ASYNC110 - it only tells the log
+            await trio.sleep(0.01)
+        assert live.control.stuck
+        os.kill(live.pid, signal.SIGKILL)
+        await live.ended()
+
+    assert not live.control.stuck
+    assert f"owl: pid {live.pid} has not ended" in stage.errors[0]
 
 
 # -- the stop command

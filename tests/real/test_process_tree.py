@@ -6,7 +6,9 @@ import os
 import socket
 
 import pytest
+import trio
 
+from swapd.nursery import process_tree
 from swapd.nursery.port_check import check_port_is_free
 from swapd.nursery.reports import EndingKind, Ready, Spawned
 from tests.real.live_instance import (
@@ -181,6 +183,22 @@ async def test_given_a_tree_when_killed_then_members_outside_the_group_die_too(s
         await live.ended()
 
     assert not is_alive(child)
+
+
+async def test_given_a_member_that_sigkill_does_not_end_then_the_stop_is_bounded_and_names_it(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(process_tree, "signal_entry", lambda entry, signal: None)
+    monkeypatch.setattr(process_tree, "REMOVE_LIMIT_S", 0.05)
+    async with stage.instance(shell("setsid sleep 1000 & echo child $!; wait")) as live:
+        child = int(await live.said("child"))
+        await live.stop()
+        os.kill(child, 9)
+        while is_alive(child):  # noqa: ASYNC110 - not ours to wait for
+            await trio.sleep(0.01)
+
+    [error] = stage.errors
+    assert error.startswith(f"owl: processes {child}, started by pid {live.pid}, do not react to SIGKILL")
 
 
 async def test_given_a_hundred_rounds_then_no_process_zombie_or_descriptor_is_left(stage: Stage) -> None:
