@@ -138,11 +138,7 @@ async def measure_spawn_and_stop(launcher: LocalLauncher, rounds: int) -> None:
 
 
 async def main(rounds: int) -> None:
-    launcher = LocalLauncher(
-        own_children=OwnChildren(),
-        adopts_orphans=become_subreaper(),
-        log_error=lambda text: print(text, file=sys.stderr),  # noqa: T201
-    )
+    launcher = LocalLauncher(own_children=OwnChildren(), adopts_orphans=become_subreaper(), log_error=print)
     with tempfile.TemporaryDirectory() as directory:
         await measure_spawn_and_stop(launcher, 5 * rounds)
         await measure_readiness(launcher, rounds, Path(directory) / "ready-at")

@@ -74,11 +74,11 @@ async def test_given_a_process_that_sigkill_does_not_end_then_it_is_said_again_a
         live.control.request_stop(0.01)
         while len(stage.errors) < 2:  # noqa: ASYNC110 - it only tells the log
             await trio.sleep(0.01)
-        assert live.control.stuck
+        stuck_meanwhile = live.control.stuck
         os.kill(live.pid, signal.SIGKILL)
         await live.ended()
 
-    assert not live.control.stuck
+    assert (stuck_meanwhile, live.control.stuck) == (True, False)
     assert f"owl: pid {live.pid} has not ended" in stage.errors[0]
 
 
