@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from swapd.nursery.events import Refusal, Revocation, Ticket
+from swapd.nursery.events import Refusal, Revocation, Slot, Ticket
 
 if TYPE_CHECKING:
     from swapd.nursery.manager import Manager
@@ -72,7 +72,12 @@ class Lease(Ticket):
         await self._decided.wait()
 
     def wait_again(self) -> None:
-        """Become an undecided ticket once more, after the instance was lost."""
+        """Become an undecided ticket once more, after the instance was lost.
+
+        No lease from this moment on, although the core may hear of it a little later: whoever is cancelled
+        in between has to take back a ticket, not to release a lease.
+        """
+        self.slot = Slot.WAITING
         self._decided = trio.Event()
         self.scope = trio.CancelScope()
         self.revoked = None

@@ -359,6 +359,8 @@ def _as_lease(ticket: Ticket) -> Lease:
 
 
 def _revoke(lease: Lease, why: Revocation) -> None:
+    if lease.slot is not Slot.GRANTED:
+        return  # its holder is handing it back for another at this moment
     lease.revoked = why
     if why is Revocation.UPSTREAM_LOST:
         lease.scope.deadline = trio.current_time() + LAST_BYTES_S

@@ -301,13 +301,23 @@ class Scheduler:
             self._lifecycle.became_idle(record)
 
     def _requeue(self, ticket: Ticket) -> None:
-        """Let a ticket wait again whose instance was lost between the grant and its use."""
+        """Let a ticket wait again whose instance was lost between the grant and its use.
+
+        Its task may have gone away since it asked for that."""
         record = ticket.record
-        if record is None or ticket.slot is not Slot.GRANTED:
+        if record is None or (ticket not in record.leased and ticket not in record.orphaned):
             raise AssertionError(f"{ticket!r} cannot be queued again")
         record.orphaned.pop(ticket, None)
         record.leased.pop(ticket, None)
-        ticket.slot = Slot.WAITING
+        if ticket.slot is Slot.ABANDONED:
+            end_reservation(ticket)
+        else:
+            ticket.slot = Slot.WAITING
+            self._place_again(ticket, record)
+        if not record.leased:
+            self._lifecycle.became_idle(record)
+
+    def _place_again(self, ticket: Ticket, record: ModelRecord) -> None:
         if self.shutting_down:
             refuse(self._context, ticket, refusals.SHUTTING_DOWN)
         elif record.removed or self.records.get(record.id) is not record:

@@ -68,3 +68,26 @@ async def test_a_model_removed_as_it_is_asked_for_starts_as_it_was_or_not_at_all
 
     assert client.served or client.code is RefusalCode.NOT_FOUND
     assert stage.errors() == []
+
+
+@pytest.mark.parametrize("steps", STEPS)
+async def test_a_client_may_leave_while_its_lease_is_traded_in(
+    clock: MockClock, stage: Stage, steps: int
+) -> None:
+    await stage.start(exclusive("a", "b"), a=Behaviour(cleanup_s=0.04, ready_after_s=1))
+    await stage.have_ready("a")
+    await stage.at(5)
+    stage.process("a").exit()
+    client = await stage.request("a")
+    assert client.gens == [1] and client.waiting
+
+    await trio.sleep_until(trio.current_time() + 0.04)
+    for _ in range(steps):
+        await trio.lowlevel.checkpoint()
+    client.presence.cancel()
+    await stage.at(10)
+    b = await stage.request("b")
+    await stage.at(11)
+
+    assert stage.model("a").reserved == 0
+    assert b.serving

@@ -362,6 +362,16 @@ def test_a_request_whose_instance_was_lost_before_use_is_served_by_the_next() ->
     assert a.slot is Slot.GRANTED and a.gen == 2
 
 
+def test_a_lease_handed_back_for_another_counts_as_ended() -> None:
+    w, a = serving("a")
+    w.reload({"a": rules(launch=2)})
+    w.requeue(a)
+    assert w.state("a") is ModelState.STOPPING
+    w.exits("a")
+    w.ready("a")
+    assert a.slot is Slot.GRANTED and a.gen == 2
+
+
 def test_three_failures_open_the_breaker_and_one_probe_follows() -> None:
     w = world("a")
     for _ in range(3):
