@@ -9,6 +9,7 @@ from swapd.observe.logger import Level, Logger
 from swapd.observe.text import escape_control
 
 if TYPE_CHECKING:
+    from swapd.config import Config
     from swapd.http.record import RequestRecord
     from swapd.http.server.asgi import Scope
 
@@ -17,20 +18,22 @@ DEFAULT_SKIP: Final = ("/wol-health", "/api/performance", "/metrics", "/health",
 
 
 class AccessLog:
-    """Writes the line, and decides which requests get none. Costs a few microseconds a request."""
+    """Writes the line, and decides which requests get none. Costs a few microseconds a request.
 
-    def __init__(
-        self,
-        log: Logger,
-        proxies: TrustedProxies | None = None,
-        *,
-        skip: tuple[str, ...] = DEFAULT_SKIP,
-        enabled: bool = True,
-    ) -> None:
+    Until `apply` is called, the defaults of the configuration hold.
+    """
+
+    def __init__(self, log: Logger) -> None:
         self._log = log
-        self._proxies = proxies or TrustedProxies()
-        self._skip = skip
-        self._enabled = enabled
+        self._proxies = TrustedProxies()
+        self._skip: tuple[str, ...] = DEFAULT_SKIP
+        self._enabled = True
+
+    def apply(self, config: Config) -> None:
+        """From the next request on do as this configuration says."""
+        self._enabled = config.access_log.enabled
+        self._skip = config.access_log.skip
+        self._proxies = TrustedProxies(config.trusted_proxies)
 
     def write(self, scope: Scope, record: RequestRecord, duration_s: float) -> None:
         """Log that the request of `scope` was answered as `record` says, `duration_s` after it arrived.

@@ -11,7 +11,7 @@ stand next to each other; in the other rings it stands byte for byte as it was p
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Final
 
 import trio
 from attrs import frozen
@@ -29,19 +29,20 @@ if TYPE_CHECKING:
     from swapd.config import Config
     from swapd.observe.logger import LineFormat
 
-Destination = Literal["proxy", "upstream", "both", "none"]
-
 PARTIAL_LINE_S: Final = 0.2
 """How long `mux` and standard output wait for the rest of a line that a process has begun to print."""
 
 
 @frozen
 class LogSettings:
-    """What of the configuration concerns the logs; all of it can change while the daemon runs."""
+    """What of the configuration concerns the logs; all of it can change while the daemon runs.
+
+    `to_stdout` is one of "proxy", "upstream", "both" and "none".
+    """
 
     level: Level = Level.INFO
     time_format: str = ""
-    to_stdout: Destination = "proxy"
+    to_stdout: str = "proxy"
     ring_bytes: int = DEFAULT_RING_BYTES
 
     @classmethod

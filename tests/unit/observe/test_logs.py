@@ -8,6 +8,7 @@ import pytest
 import trio
 import trio.testing
 
+from swapd.config import loads
 from swapd.observe.console import Console
 from swapd.observe.logger import Level, TextFormat
 from swapd.observe.logs import Logs, LogSettings
@@ -140,7 +141,7 @@ def test_given_a_level_when_debug_is_toggled_twice_then_it_is_as_before(
 def test_given_each_destination_when_both_kinds_are_written_then_the_combined_log_follows_it(
     to_stdout: str, mux: str
 ) -> None:
-    logs = Logs(LogSettings(to_stdout=to_stdout))  # type: ignore[arg-type]
+    logs = Logs(LogSettings(to_stdout=to_stdout))
 
     logs.proxy.info("daemon")
     logs.upstream("owl").write(b"child\n")
@@ -209,6 +210,13 @@ def test_given_a_change_of_settings_when_applied_then_destination_level_time_and
     assert history(logs, "mux") == "n | new\nowl | seen, be\n"
     assert logs.upstream("owl").size == 1000
     assert logs.settings.to_stdout == "none"
+
+
+def test_given_a_configuration_when_its_log_settings_are_taken_then_they_say_the_same() -> None:
+    config = loads("logLevel: warn\nlogToStdout: both\nlogTimeFormat: rfc3339\nlogBuffer: 4KiB").config
+    assert config is not None
+
+    assert LogSettings.from_config(config) == LogSettings(Level.WARN, "rfc3339", "both", 4096)
 
 
 async def test_given_a_partial_line_when_its_end_does_not_come_then_it_is_shown_after_a_moment(

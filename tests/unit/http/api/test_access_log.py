@@ -80,7 +80,7 @@ async def test_given_a_path_that_is_asked_for_all_the_time_when_asked_for_then_t
 
 
 async def test_given_a_skip_list_when_asked_for_then_only_its_paths_are_skipped() -> None:
-    world = build_world(skip=("/running",))
+    world = build_world("accessLog: {skip: [/running]}")
 
     await world.get("/running")
     await world.get("/health")
@@ -89,7 +89,7 @@ async def test_given_a_skip_list_when_asked_for_then_only_its_paths_are_skipped(
 
 
 async def test_given_the_access_log_is_off_when_asked_for_then_there_is_no_line() -> None:
-    world = build_world(enabled=False)
+    world = build_world("accessLog: {enabled: false}")
 
     await world.get("/running")
 
@@ -289,6 +289,15 @@ def test_given_a_great_many_peers_when_asked_then_not_all_are_remembered() -> No
         assert not proxies.trusts(f"10.0.{number // 256}.{number % 256}")
 
     assert len(proxies._known) <= 1024
+
+
+async def test_given_a_list_of_trusted_proxies_when_logged_then_only_they_are_believed() -> None:
+    world = build_world("trustedProxies: [192.0.2.0/24]")
+
+    await world.call("GET", "/running", {"X-Real-IP": "203.0.113.8"}, client=("192.0.2.7", 1))
+    await world.call("GET", "/running", {"X-Real-IP": "203.0.113.8"}, client=LOCAL)
+
+    assert [line.split()[2] for line in world.log_lines()] == ["203.0.113.8", "127.0.0.1"]
 
 
 async def test_given_a_repeated_header_when_logged_then_the_first_counts(world: World) -> None:

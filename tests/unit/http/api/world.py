@@ -151,7 +151,7 @@ class World:
         return self.logs.rings["proxy"].history().decode().splitlines()
 
 
-def build_world(config: str = CONFIG, **access_log: Any) -> World:
+def build_world(config: str = CONFIG) -> World:
     loaded = loads(config)
     assert loaded.config is not None, loaded.problems
     manager, logs = FakeManager(), Logs(LogSettings())
@@ -172,13 +172,15 @@ def build_world(config: str = CONFIG, **access_log: Any) -> World:
         now=lambda: NOW,
     )
     auth = Authentication(lambda: loaded.config.api_keys if loaded.config else ())
+    access_log = AccessLog(logs.proxy)
+    access_log.apply(loaded.config)
     app = App(
         models=noting("models"),
         model_routes=MODEL_ROUTES,
         passthrough=noting("passthrough"),
         api=build_api(control, auth),
         auth=auth,
-        access_log=AccessLog(logs.proxy, **access_log),
+        access_log=access_log,
         log=logs.proxy,
     )
     return World(loaded.config, manager, logs, app, asked)
