@@ -140,8 +140,8 @@ class Lifecycle:
     # -- idle time ---------------------------------------------------------------------------------
 
     def arm_ttl(self, record: ModelRecord) -> None:
-        """Wait for the end of the model's idle time, counted from its last use."""
-        if record.rules.ttl_s and record.state is ModelState.READY:
+        """Wait for the end of the model's idle time, counted from its last use; nothing if it is in use."""
+        if record.rules.ttl_s and record.state is ModelState.READY and not record.leased:
             self._context.timers.set(record.ttl_key, record.last_use + record.rules.ttl_s)
 
     def ttl_due(self, record: ModelRecord) -> None:

@@ -75,8 +75,7 @@ class Reloader:
             record.condemned = None
             self._context.timers.clear(("condemned", record.id))
         self._context.timers.clear(record.ttl_key)
-        if not record.leased:
-            self._lifecycle.arm_ttl(record)
+        self._lifecycle.arm_ttl(record)
 
     def _remove(self, record: ModelRecord) -> None:
         record.removed = True

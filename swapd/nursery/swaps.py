@@ -68,9 +68,7 @@ class Swaps:
         if swap.pending:
             return
         if swap.aborted:
-            target = self._lifecycle.current(swap.target, swap.gen or 0)
-            if target is None or not target.running:
-                del self.active[swap.target]
+            self._end_aborted(swap)
             return
         record = self._lifecycle.models[swap.target]
         match record.state:
@@ -85,8 +83,15 @@ class Swaps:
         del self.active[swap.target]
         for ticket in swap.waiters:
             grant(self._context, record, ticket)
-        if not record.leased:
-            self._lifecycle.arm_ttl(record)
+        self._lifecycle.arm_ttl(record)
+
+    def _end_aborted(self, swap: Swap) -> None:
+        started = self._lifecycle.current(swap.target, swap.gen or 0)
+        if started is not None and started.running:
+            return  # it is being stopped
+        del self.active[swap.target]
+        if target := self._lifecycle.models.get(swap.target):
+            self._lifecycle.arm_ttl(target)  # if it was ready all the time, its timer was let pass
 
     def _start_target(self, swap: Swap, record: ModelRecord) -> None:
         for ticket in [waiter for waiter in swap.waiters if waiter.ready_only]:

@@ -311,6 +311,21 @@ def test_idle_time_counts_from_readiness_when_nobody_came() -> None:
     assert w.state("a") is ModelState.STOPPING
 
 
+def test_idle_time_goes_on_after_a_swap_that_was_given_up() -> None:
+    groups = GroupPolicy([Group("main", frozenset("a")), Group("side", frozenset("b"), exclusive=False)])
+    w, a = serving("ab", Settings(groups), ttl_s=5.0)
+    w.finish(a)
+    w.request("b")
+    w.ready("b")
+    w.finish(w.tickets[-1])
+    w.request("a")
+    w.advance(6)
+    w.handle(StopStuck("b", 2))
+    assert w.state("a") is ModelState.READY
+    w.exits("b")
+    assert w.state("a") is ModelState.STOPPING
+
+
 def test_a_request_during_the_stop_gets_a_fresh_instance() -> None:
     w, a = serving("a", ttl_s=5.0)
     w.finish(a)
