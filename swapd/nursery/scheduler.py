@@ -498,6 +498,8 @@ class Scheduler:
         if self.shutting_down:
             return
         self._reloader.apply(models, settings)
+        for swap in list(self._swaps.active.values()):
+            self._swaps.advance(swap)  # it may have waited for an instance that is not to be replaced now
         self._queue.reprioritise({id: record.rules.priority for id, record in self.records.items()})
         for id in self._queue.models:
             self._claims.watch(id, self.records[id].rules.max_wait_s)

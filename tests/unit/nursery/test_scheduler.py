@@ -603,6 +603,36 @@ def test_a_condemned_model_is_stopped_when_its_time_is_over() -> None:
     assert w.state("a") is ModelState.STOPPING
 
 
+def test_a_swap_that_only_evicted_gives_no_lease_on_an_instance_that_is_to_be_replaced() -> None:
+    groups = GroupPolicy([Group("main", frozenset("a")), Group("side", frozenset("b"), exclusive=False)])
+    w, first = serving("ab", Settings(groups))
+    b = w.request("b")
+    w.ready("b")
+    w.finish(b)
+    again = w.request("a")
+    assert w.state("b") is ModelState.STOPPING
+    w.reload({"a": rules(launch=2), "b": rules()}, Settings(groups))
+    w.exits("b")
+    assert again.slot is Slot.WAITING
+    w.finish(first)
+    w.exits("a")
+    w.ready("a")
+    assert again.slot is Slot.GRANTED and again.gen == 3
+
+
+def test_an_edit_that_is_taken_back_lets_a_swap_that_waited_for_the_replacement_end() -> None:
+    groups = GroupPolicy([Group("main", frozenset("a")), Group("side", frozenset("b"), exclusive=False)])
+    w, first = serving("ab", Settings(groups))
+    b = w.request("b")
+    w.ready("b")
+    w.finish(b)
+    again = w.request("a")
+    w.reload({"a": rules(launch=2), "b": rules()}, Settings(groups))
+    w.exits("b")
+    w.reload({"a": rules(), "b": rules()}, Settings(groups))
+    assert again.slot is first.slot is Slot.GRANTED and again.gen == 1
+
+
 # -- shutdown ------------------------------------------------------------------------------------------
 
 
