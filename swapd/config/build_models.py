@@ -84,11 +84,12 @@ class _Builder:
                     )
 
     def _refuse_alias(self, alias: str, owner: str, id: str, path: KeyPath) -> None:
-        whose = f"models {quoted(owner)} and {quoted(id)}" if owner != id else f"model {quoted(id)} twice"
+        twice = f"{quoted(alias)} is listed twice as an alias of model {quoted(id)}"
+        both = f"{quoted(alias)} is an alias of models {quoted(owner)} and {quoted(id)}"
         self.places.error(
             "alias-dup",
             path,
-            f"{quoted(alias)} is an alias of {whose}",
+            twice if owner == id else both,
             "an alias must be unique in the whole configuration",
         )
 

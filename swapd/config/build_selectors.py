@@ -123,7 +123,7 @@ class SelectorBuilder:
     def _resolve_target(self, id: str, selector: Selector, index: int, target: str) -> str | None:
         path: KeyPath = ("selectors", id, "targets", index)
         name = self.table.target(target)
-        if target in self.keys.selectors:
+        if name is None and target in self.keys.selectors:
             self.places.error(
                 "selector-chain",
                 path,

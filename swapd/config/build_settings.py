@@ -24,8 +24,9 @@ def settle(keys: RootKeys, places: Places) -> RootKeys:
     """The keys with clamped and normalised settings; findings go to the log."""
     _check_intervals(keys, places)
     _check_store(keys, places)
-    if keys.log_requests:
-        places.warning("deprecated", ("logRequests",), "logRequests has no effect any more", "remove it")
+    if places.is_given("logRequests"):
+        text = "logRequests has no effect any more"
+        places.warning("deprecated", ("logRequests",), text, "remove it", key=True)
     health = _clamped_health(keys, places)
     performance = keys.performance
     if performance.every_s == 0:
@@ -88,10 +89,11 @@ def _check_store(keys: RootKeys, places: Places) -> None:
     path = keys.store.path
     reason = _store_trouble(path)
     if reason:
+        given = places.is_given("store", "path")
         places.error(
             "store-path",
             ("store", "path"),
-            f"store.path {quoted(path)} cannot be used: {reason}",
+            f"store.path {quoted(path)} cannot be used: {reason}" if given else "the store has no path",
             "name a file in a directory that may be written, or remove store to keep rows in memory",
         )
 

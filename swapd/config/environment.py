@@ -11,6 +11,7 @@ from bisect import bisect_right
 from collections.abc import Mapping
 from pathlib import Path
 
+from attrs import evolve
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 from ruamel.yaml.tokens import DocumentEndToken, DocumentStartToken, ScalarToken, StreamStartToken
@@ -18,7 +19,7 @@ from ruamel.yaml.tokens import DocumentEndToken, DocumentStartToken, ScalarToken
 from swapd.config import nodes
 from swapd.config.problems import KeyPath, ProblemLog
 from swapd.config.secrets import guess_secrets
-from swapd.config.sources import Edit, SourceText
+from swapd.config.sources import Edit, SourceText, Trouble
 
 PLACEHOLDER = re.compile(r"\$\{env\.([A-Za-z_][A-Za-z0-9_]*)\}")
 _BREAKING = ("\n", "\r", "\x00")
@@ -29,7 +30,7 @@ Span = tuple[int, int]
 def substitute(
     name: str, written: str, path: Path | None, environ: Mapping[str, str], log: ProblemLog
 ) -> SourceText:
-    """The text with its placeholders replaced; what cannot be replaced stays and is reported.
+    """The text with its placeholders replaced; what cannot be replaced is noted in its `troubles`.
 
     A value that itself holds a placeholder is resolved too, once.
     """
@@ -42,13 +43,15 @@ def substitute(
     edits: list[Edit] = []
     kept = length = 0
     for match in _needed(written):
-        used: dict[str, str] = {}
-        value = _value(match[1], match.span(), source, environ, log, used)
-        if value is None:
-            continue
-        pieces += (written[kept : match.start()], value)
+        value, used = _value(match[1], environ, source)
         length += match.start() - kept
-        edits.append(Edit(tuple(used.items()), *match.span(), length, length + len(value)))
+        if value is None:
+            # Masked by a word of the same length, the text around it still parses.
+            value = "x" * len(match[0])
+            source.troubles[-1] = evolve(source.troubles[-1], start=length, end=length + len(value))
+        else:
+            edits.append(Edit(tuple(used.items()), *match.span(), length, length + len(value)))
+        pieces += (written[kept : match.start()], value)
         length += len(value)
         kept = match.end()
     pieces.append(written[kept:])
@@ -57,40 +60,47 @@ def substitute(
     return source
 
 
-def _value(
-    name: str,
-    span: Span,
-    source: SourceText,
-    environ: Mapping[str, str],
-    log: ProblemLog,
-    used: dict[str, str],
-) -> str | None:
-    """What stands for one placeholder, quotes and backslashes escaped; `used` collects plain values."""
-    outermost = not used
+def _value(name: str, environ: Mapping[str, str], source: SourceText) -> tuple[str | None, dict[str, str]]:
+    """What stands for one placeholder, and the variables it is made of; None with a trouble noted."""
+    value = _plain_value(name, environ, source)
+    if value is None:
+        return None, {}
+    used = {name: value}
+    escaped = _escaped(value)
+    for inner in PLACEHOLDER.findall(escaped):
+        inner_value = _plain_value(inner, environ, source)
+        if inner_value is None:
+            return None, {}
+        used[inner] = inner_value
+        escaped = escaped.replace(f"${{env.{inner}}}", _escaped(inner_value))
+    return escaped, used
+
+
+def _plain_value(name: str, environ: Mapping[str, str], source: SourceText) -> str | None:
     value = environ.get(name)
     if value is None:
-        log.error(
-            "env-unset",
-            f"the environment variable {name} is not set",
-            span=(source, *span),
-            hint=f"set {name} for the daemon, or remove the placeholder",
+        source.troubles.append(
+            Trouble(
+                "env-unset",
+                f"the environment variable {name} is not set",
+                f"set {name} for the daemon, or remove the placeholder",
+            )
         )
         return None
     if any(character in value for character in _BREAKING):
-        log.error(
-            "env-chars",
-            f"the environment variable {name} holds a line feed, a carriage return or a NUL",
-            span=(source, *span),
-            hint="such a value cannot stand in a line of YAML",
+        source.troubles.append(
+            Trouble(
+                "env-chars",
+                f"the environment variable {name} holds a line feed, a carriage return or a NUL",
+                "such a value cannot stand in a line of YAML",
+            )
         )
         return None
-    used[name] = value
-    escaped = value.replace("\\", "\\\\").replace('"', '\\"')
-    if not outermost:
-        return escaped
-    return PLACEHOLDER.sub(
-        lambda inner: _value(inner[1], span, source, environ, log, used) or inner[0], escaped
-    )
+    return value
+
+
+def _escaped(value: str) -> str:
+    return value.replace("\\", "\\\\").replace('"', '\\"')
 
 
 def _needed(text: str) -> list[re.Match[str]]:

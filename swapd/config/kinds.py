@@ -14,7 +14,7 @@ from typing import ClassVar
 from attrs import frozen
 
 from swapd.config.frozen import FrozenMap
-from swapd.config.nodes import Mapping, Node, Scalar, Sequence, Timestamp, is_null, kind_of
+from swapd.config.nodes import Entry, Mapping, Node, Scalar, Sequence, Timestamp, is_null, kind_of
 from swapd.config.problems import KeyPath, ProblemLog, listed, quoted
 from swapd.config.scalars import text_of
 from swapd.config.units import MAX_SECONDS, MAX_SIZE, duration_text, parse_duration, parse_size
@@ -43,7 +43,8 @@ def found(node: Node, log: ProblemLog) -> str:
         return f"found a {kind_of(node)}"
     if node.from_environment:
         return f"found a {kind_of(node)} that comes from the environment"
-    return f"found the {kind_of(node)} {quoted(text_of(node.value))}"
+    text = text_of(node.value)
+    return f"found the {kind_of(node)} {quoted(text) if isinstance(node.value, str) else text}"
 
 
 class Kind:
@@ -108,7 +109,7 @@ class Int(Kind):
         if self.minimum is not None and value < self.minimum:
             log.error(
                 self.code,
-                f"{path[-1]} is {value}, but must be {self.minimum} or more",
+                f"{path[-1]} cannot be {value}",
                 at=node,
                 path=path,
                 hint=f"permitted: {self.minimum} and above",
@@ -140,7 +141,7 @@ class Number(Kind):
             bound = f"above {self.above:g}" if self.above is not None else f"{self.minimum:g} or more"
             log.error(
                 "negative",
-                f"{path[-1]} is {text_of(value)}, but must be {bound}",
+                f"{path[-1]} cannot be {text_of(value)}",
                 at=node,
                 path=path,
                 hint=f"permitted: {bound}",
@@ -220,7 +221,7 @@ class Choice(Kind):
         extra: dict[str, AnyType] = {} if self.lenient else {"step": range_step(path)}
         report(
             "bad-choice",
-            f"{path[-1]} cannot be {quoted(text)}" + (" and is ignored" if self.lenient else ""),
+            f"{path[-1]} cannot be {quoted(text)}" + ("; the default is used" if self.lenient else ""),
             at=node,
             path=path,
             hint=f"permitted: {listed(value for value in self.values if value)}",
@@ -260,7 +261,7 @@ class Seconds(Kind):
         if value < 0:
             log.error(
                 "negative",
-                f"{path[-1]} is {text_of(value)}, but a time cannot be negative",
+                f"{path[-1]} cannot be {text_of(value)}, as times are not negative",
                 at=node,
                 path=path,
                 hint="permitted: 0 and above",
@@ -287,7 +288,7 @@ class Size(Kind):
         if value < 0:
             log.error(
                 "negative",
-                f"{path[-1]} is {value}, but a size cannot be negative",
+                f"{path[-1]} cannot be {value}, as sizes are not negative",
                 at=node,
                 path=path,
                 hint="permitted: 0 and above",
@@ -304,9 +305,7 @@ class ListOf(Kind):
     item: Kind
     collection: ClassVar[bool] = True
 
-    @property
-    def words(self) -> str:  # type: ignore[override]
-        return f"a list ({self.item.words} each)"
+    words: str = "a list"
 
     def load(self, node: Node, path: KeyPath, log: ProblemLog) -> AnyType:
         if not isinstance(node, Sequence):
@@ -338,26 +337,31 @@ class MapOf(Kind):
     key: str = "name"
     collection: ClassVar[bool] = True
 
-    @property
-    def words(self) -> str:  # type: ignore[override]
-        return f"a mapping ({self.key} to {self.item.words})"
+    words: str = "a mapping"
 
     def load(self, node: Node, path: KeyPath, log: ProblemLog) -> AnyType:
         if not isinstance(node, Mapping):
             return self.refuse(node, path, log)
         values: dict[str, AnyType] = {}
         for name, entry in node.entries.items():
-            value = self._entry(name, entry.value, (*path, name), log)
+            value = self._entry(name, entry, (*path, name), log)
             if value is not INVALID:
                 values[name] = value
         return FrozenMap(values)
 
-    def _entry(self, name: str, node: Node, path: KeyPath, log: ProblemLog) -> AnyType:
-        if not is_null(node):
-            return self.item.load(node, path, log)
+    def _entry(self, name: str, entry: Entry, path: KeyPath, log: ProblemLog) -> AnyType:
+        if not is_null(entry.value):
+            return self.item.load(entry.value, path, log)
         value = self.item.empty() if self.item.collection else self.item.null_entry()
         if value is INVALID:
-            self.item.refuse(node, path, log, f"{name} has no content: fill it in or remove it")
+            log.error(
+                "type",
+                f"{quoted(name)} has no content, expected {self.item.words}",
+                at=entry.key,
+                path=path,
+                hint="fill it in, or remove it",
+                step=TYPE_STEP,
+            )
         return value
 
     def empty(self) -> AnyType:

@@ -144,7 +144,7 @@ def _origin(scalar: Scalar, name: str, path: KeyPath, table: MacroTable) -> tupl
         if name in references and name not in table.macros:
             return _find(scalar, f"${{{name}}}", path), None
         for reference in references:
-            value, used = table.expand(f"${{{reference}}}")
+            value, used = table.expand(f"${{{reference}}}", scalar)
             if used and isinstance(value, str) and f"${{{name}}}" in value:
                 return _find(scalar, f"${{{reference}}}", path), _holder(name, used)
     return None, None

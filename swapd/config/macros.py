@@ -91,7 +91,7 @@ def _declared(name: str, entry: Entry, path: KeyPath, model: str | None, log: Pr
     if not isinstance(value, Scalar) or is_null(value) or isinstance(value.value, Timestamp):
         log.error(
             "macro-type",
-            f"the macro {name} is a {kind_of(value)}{where}",
+            f"the macro {name} {'has no value' if is_null(value) else f'is a {kind_of(value)}'}{where}",
             at=value if not is_null(value) else entry.key,
             path=path,
             hint="a macro holds a string, an int, a float or a bool; quote other values",
@@ -120,21 +120,21 @@ def _declared(name: str, entry: Entry, path: KeyPath, model: str | None, log: Pr
 
 @define(eq=False)
 class MacroTable:
-    """An ordered list of macros and the walk over it."""
+    """An ordered list of macros and the walk over it. `too_long` are the values that grew beyond reason."""
 
     macros: dict[str, Macro]
-    log: ProblemLog
+    too_long: list[tuple[Scalar, Macro]] = field(factory=list)
     _index: dict[str, int] = field(factory=dict)
 
     @classmethod
-    def of(cls, macros: Iterable[Macro], log: ProblemLog) -> MacroTable:
-        return cls({macro.name: macro for macro in macros}, log)
+    def of(cls, macros: Iterable[Macro]) -> MacroTable:
+        return cls({macro.name: macro for macro in macros})
 
     def for_model(self, model: str, local: Iterable[Macro]) -> MacroTable:
         """`MODEL_ID`, then these macros with local values in the places of equal names, then the rest."""
         macros = {MODEL_ID: Macro(MODEL_ID, model), **self.macros}
         macros.update((macro.name, macro) for macro in local)
-        return MacroTable(macros, self.log)
+        return MacroTable(macros)
 
     def __attrs_post_init__(self) -> None:
         self._index = {name: index for index, name in enumerate(self.macros)}
@@ -170,7 +170,7 @@ class MacroTable:
         text = text_of(value)
         return scalar.replaced(text, text, from_environment=False)
 
-    def expand(self, text: str, at: Scalar | None = None) -> tuple[Value, list[Macro]]:
+    def expand(self, text: str, at: Scalar) -> tuple[Value, list[Macro]]:
         """What a string becomes, and the macros used in the order of their replacement."""
         used: list[Macro] = []
         bound = len(self.macros)
@@ -188,7 +188,7 @@ class MacroTable:
             else:
                 size = len(text) + text.count(reference) * (len(macro.text) - len(reference))
                 if size > MAX_EXPANSION:
-                    self._report_size(macro, at)
+                    self.too_long.append((at, used[0]))
                     return "", used
                 text = text.replace(reference, macro.text)
             bound = self._index[name]
@@ -201,11 +201,3 @@ class MacroTable:
             if last < index < bound:
                 last, found = index, name
         return found
-
-    def _report_size(self, macro: Macro, at: Scalar | None) -> None:
-        self.log.error(
-            "macro-size",
-            f"the macro {macro.name} makes this value longer than {MAX_EXPANSION} characters",
-            at=at,
-            hint="macros that use one another twice double in length each time",
-        )

@@ -124,6 +124,35 @@ def is_null(node: Node | None) -> bool:
     return node is None or (isinstance(node, Scalar) and node.value is None)
 
 
+def path_at(node: Node, offset: int) -> tuple[str | int, ...]:
+    """The key path of the innermost value, or key, at an offset of the parsed text."""
+    if isinstance(node, Mapping):
+        for name, entry in node.entries.items():
+            if entry.key.start <= offset < max(entry.value.end, entry.key.end):
+                return (name, *path_at(entry.value, offset))
+    elif isinstance(node, Sequence):
+        for index, item in enumerate(node.items):
+            if item.start <= offset < item.end:
+                return (index, *path_at(item, offset))
+    return ()
+
+
+def path_of(node: Node, wanted: Node) -> tuple[str | int, ...] | None:
+    """The key path of a node within a tree, None when it is not in it."""
+    if node is wanted:
+        return ()
+    children: list[tuple[str | int, Node]] = []
+    if isinstance(node, Mapping):
+        children = list(node.items())
+    elif isinstance(node, Sequence):
+        children = list(enumerate(node.items))
+    for step, child in children:
+        path = path_of(child, wanted)
+        if path is not None:
+            return (step, *path)
+    return None
+
+
 def kind_of(node: Node) -> str:
     """What a node is, in the words of an error message: "string", "int", "list", …"""
     if isinstance(node, Mapping):

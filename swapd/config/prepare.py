@@ -8,11 +8,11 @@ from attrs import define, field, frozen
 
 from swapd.config.commands import without_comments
 from swapd.config.leftovers import LeftoverSearch
-from swapd.config.macros import PORT, Macro, MacroTable, declared
+from swapd.config.macros import MAX_EXPANSION, PORT, REFERENCE, Macro, MacroTable, declared
 from swapd.config.model import DEFAULT_PROXY
-from swapd.config.nodes import Entry, Mapping, Node, Scalar, is_null
+from swapd.config.nodes import Entry, Mapping, Node, Scalar, is_null, path_of
 from swapd.config.ports import assign_ports
-from swapd.config.problems import ProblemLog, quoted
+from swapd.config.problems import KeyPath, ProblemLog, quoted
 from swapd.config.scalars import text_of
 
 _COMMANDS = ("cmd", "cmdStop")
@@ -82,7 +82,7 @@ class _Preparation:
         return Prepared(self.root.with_entries(self.entries), self.prepared, self.globals.macros)
 
     def declare_macros(self) -> None:
-        self.globals = MacroTable.of(declared(self.root.get("macros"), ("macros",), None, self.log), self.log)
+        self.globals = MacroTable.of(declared(self.root.get("macros"), ("macros",), None, self.log))
         for id, entry in self.models.items():
             if isinstance(entry.value, Mapping):
                 block = entry.value.get("macros")
@@ -99,6 +99,7 @@ class _Preparation:
         for name, entry in self.entries.items():
             if name not in ("macros", "models") and entry.value.has_references:
                 self.entries[name] = Entry(entry.key, self.globals.replace(entry.value))
+                self._report_too_long(self.globals, (name,), entry.value)
 
     def check_start_port(self) -> None:
         """Read startPort early, as ports are numbered before anything has a type."""
@@ -110,7 +111,7 @@ class _Preparation:
             assert entry is not None
             self.log.error(
                 "start-port",
-                f"startPort is {text_of(value)}, but must be 1 or more",
+                f"startPort cannot be {text_of(value)}",
                 at=entry.value,
                 path=("startPort",),
                 hint="permitted: 1 and above; the default is 5800",
@@ -138,10 +139,23 @@ class _Preparation:
         if not model.has_references and not _has_key_references(model):
             return model
         table = self.globals.for_model(id, self.locals.get(id, ()))
-        return self._with_keys_replaced(id, _replace_values(table, model), table)
+        replaced = self._with_keys_replaced(id, _replace_values(table, model), table)
+        self._report_too_long(table, ("models", id), model)
+        return replaced
+
+    def _report_too_long(self, table: MacroTable, path: KeyPath, tree: Node) -> None:
+        for scalar, macro in table.too_long:
+            self.log.error(
+                "macro-size",
+                f"the macro {macro.name} makes this value longer than {MAX_EXPANSION} characters",
+                at=scalar,
+                path=(*path, *(path_of(tree, scalar) or ())),
+                hint="macros that use one another several times multiply their length",
+            )
+        table.too_long.clear()
 
     def _set_port(self, id: str, model: Mapping, port: int) -> None:
-        table = MacroTable.of([Macro(PORT, port)], self.log)
+        table = MacroTable.of([Macro(PORT, port)])
         entry = self.models[id]
         replaced = self._with_keys_replaced(id, _replace_values(table, model), table)
         self.models[id] = Entry(entry.key, replaced)
@@ -184,12 +198,17 @@ class _Preparation:
         assert proxy is not None
         written = proxy.start != entry.key.start
         uses = "uses ${PORT}" if written else "is http://localhost:${PORT} by default"
+        cmd = model.get("cmd")
+        text = cmd.value if isinstance(cmd, Scalar) and isinstance(cmd.value, str) else ""
+        others = REFERENCE.findall(text)
+        notes = [f"${{{name}}} in cmd has no value; did you mean ${{PORT}}?" for name in others[:1]]
         self.log.error(
             "port-proxy-only",
-            f"the proxy of model {quoted(id)} {uses}, but its cmd does not use ${{PORT}}",
+            f"the proxy of model {quoted(id)} {uses}, but its cmd does not ask for a port",
             at=proxy,
             path=("models", id, "proxy"),
             hint="set proxy to the address the server listens on, or use ${PORT} in cmd",
+            notes=notes,
         )
 
     def report_leftovers(self) -> None:

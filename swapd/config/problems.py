@@ -237,9 +237,9 @@ class ProblemLog:
         for secret_source, start, end in self.secrets:
             if secret_source is not source:
                 continue
-            for index in range(max(start - line_start, 0), min(end - line_start, len(characters))):
-                if not characters[index].isspace():
-                    characters[index] = "*"
+            indent = len(text) - len(text.lstrip())
+            for index in range(max(start - line_start, indent), min(end - line_start, len(characters))):
+                characters[index] = "*"
         return "".join(characters)
 
     def _without_environment(self, source: SourceText, at: Node | None, text: str) -> str:

@@ -20,7 +20,9 @@ def check_proxy(places: Places, path: KeyPath, url: str, owner: str) -> None:
     error = url_error(url)
     if error:
         guess = f"http://{url}"
-        better = "" if url_error(guess) or any(url_oddity(guess)) else f"did you mean {guess}?"
+        better = (
+            "" if "://" in url or url_error(guess) or any(url_oddity(guess)) else f"did you mean {guess}?"
+        )
         places.error(
             "proxy-url",
             path,

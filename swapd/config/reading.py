@@ -12,7 +12,7 @@ from attrs import frozen
 
 from swapd.config import nodes
 from swapd.config.environment import substitute
-from swapd.config.nodes import is_null, kind_of
+from swapd.config.nodes import is_null, kind_of, path_at
 from swapd.config.problems import ProblemLog
 from swapd.config.sources import Sources, SourceText
 from swapd.config.yaml_reader import parse
@@ -129,6 +129,10 @@ def read_source(path: Path, environ: MappingABC[str, str], log: ProblemLog) -> R
 def parse_root(source: SourceText, log: ProblemLog) -> nodes.Mapping | None:
     """The root mapping of a text; None when it is empty or broken."""
     root = parse(source, log)
+    for trouble in source.troubles:
+        path = () if root is None else path_at(root, trouble.start)
+        span = (source, trouble.start, trouble.end)
+        log.error(trouble.code, trouble.message, span=span, path=path, hint=trouble.hint)
     if root is None or is_null(root):
         return None
     if not isinstance(root, nodes.Mapping):

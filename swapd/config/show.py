@@ -36,6 +36,7 @@ def effective(config: Config, *, masked: bool = True, comments: bool = False) ->
     """The effective configuration as plain values by YAML key. `comments` adds what no key can say."""
     secret = _masked if masked else _as_it_is
     values = section(config, Settings)
+    del values["logRequests"]
     values["hooks"] = {"on_startup": {"preload": list(config.preload)}}
     values["apiKeys"] = [_api_key(key, secret) for key in config.api_keys]
     values["routing"] = _routing(config, comments=comments)

@@ -37,11 +37,23 @@ class Edit:
     end: int
 
 
+@frozen
+class Trouble:
+    """A placeholder that could not be replaced; the span is one of the parsed text."""
+
+    code: str
+    message: str
+    hint: str
+    start: int = 0
+    end: int = 0
+
+
 @define(eq=False)
 class SourceText:
     """One configuration text. `edits` are ordered and do not overlap; without any, `text` is `written`.
 
-    `alias_targets` are the offsets of anchored values that an alias refers to.
+    `alias_targets` are the offsets of anchored values that an alias refers to, `troubles` the placeholders
+    that could not be replaced.
     """
 
     name: str
@@ -50,6 +62,7 @@ class SourceText:
     edits: Sequence[Edit] = ()
     path: Path | None = None
     alias_targets: list[int] = field(factory=list)
+    troubles: list[Trouble] = field(factory=list)
     _line_starts: list[int] | None = field(default=None, init=False)
 
     def written_offset(self, offset: int) -> int:

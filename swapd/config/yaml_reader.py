@@ -173,14 +173,18 @@ class _Builder:
                 "yaml-anchor",
                 f"the alias *{name} has no anchor &{name} above it in this file",
                 span=span,
-                path=self._path(),
+                path=self._place(),
                 hint="anchors are local to their file and must stand before their use",
             )
         else:
             node, size = known
             if node is None:
                 self.log.error(
-                    "yaml-anchor", f"the anchor &{name} contains itself", span=span, path=self._path()
+                    "yaml-anchor",
+                    f"the anchor &{name} contains itself",
+                    span=span,
+                    path=self._place(),
+                    hint="an alias stands for the whole anchored value, so it cannot stand inside it",
                 )
         if node is None:
             node, size = Scalar(self.source, start, end, None, ""), 1
@@ -232,7 +236,7 @@ class _Builder:
             f"the key {quoted(text)} appears twice in one mapping, on lines {first_line} and {line}",
             at=key,
             path=(*self._path(), text),
-            hint="remove one of them; YAML would silently keep only one",
+            hint="remove one of them",
         )
 
     def _merge(self, frame: _Frame) -> None:
@@ -260,6 +264,16 @@ class _Builder:
             else:
                 path.append(len(frame.items))
         return tuple(path)
+
+    def _place(self) -> KeyPath:
+        """The key path of the value that comes next."""
+        if not self._stack:
+            return ()
+        frame = self._stack[-1]
+        step: str | int = len(frame.items)
+        if frame.is_mapping:
+            step = frame.key.text if frame.key else MERGE_KEY
+        return (*self._path(), step)
 
     def _is_macro_block(self) -> bool:
         """True right inside `macros` at top level or in a model, where `<<` is an ordinary (bad) name."""

@@ -3,8 +3,9 @@
 === X01 title
 <document>
 --- ok                  effective values by key path
---- error <code>        at: key path; mentions: words; silent: words that must not appear
---- warnings            code: key path
+--- error <code>        at: key path; place: line:column; mentions: words; silent: words that must not appear
+--- warning <code>      the same, but the document loads
+--- warnings            code: key path, beside the values
 """
 
 from __future__ import annotations
@@ -13,7 +14,9 @@ import re
 from pathlib import Path
 from typing import Any
 
-from attrs import frozen
+from attrs import evolve, field, frozen
+
+from swapd.config import Problem
 
 CASES = Path(__file__).with_name("cases")
 ENVIRONMENT = {
@@ -28,16 +31,38 @@ ENVIRONMENT = {
 
 @frozen(eq=False)
 class Case:
+    """A document, and the values or the one problem that must come of it (`code` empty: it loads)."""
+
     number: str
     title: str
     document: str
-    values: dict[str, Any]
-    error: str
-    expected: dict[str, Any]
-    warnings: dict[str, str]
+    values: dict[str, Any] = field(factory=dict)
+    severity: str = ""
+    code: str = ""
+    expected: dict[str, Any] = field(factory=dict)
+    warnings: dict[str, str] = field(factory=dict)
 
     def __str__(self) -> str:
         return f"{self.number} {self.title}"
+
+    @property
+    def is_error(self) -> bool:
+        return self.severity == "error"
+
+    def check(self, problem: Problem) -> None:
+        """Assert that a problem is the expected one."""
+        said = " ".join((problem.message, problem.hint, *problem.notes))
+        assert problem.code == self.code
+        for word in self.expected.get("mentions", ()):
+            assert word in said
+        for word in self.expected.get("silent", ()):
+            assert word not in said + problem.excerpt
+        if "at" in self.expected:
+            assert problem.key_path == self.expected["at"]
+        if "place" in self.expected:
+            assert f"{problem.line}:{problem.column}" == self.expected["place"]
+        assert problem.line is not None
+        assert problem.column is not None
 
 
 def read_cases(name: str) -> list[Case]:
@@ -46,39 +71,25 @@ def read_cases(name: str) -> list[Case]:
     if cases[0].number != "PREAMBLE":
         return cases
     preamble = cases.pop(0).document
-    return [
-        Case(
-            case.number,
-            case.title,
-            preamble + case.document,
-            case.values,
-            case.error,
-            case.expected,
-            case.warnings,
-        )
-        for case in cases
-    ]
+    return [evolve(case, document=preamble + case.document) for case in cases]
 
 
 def _case(block: str) -> Case:
     head, _, rest = block.partition("\n")
     number, _, title = head.partition(" ")
     document, *sections = re.split(r"^--- ", rest, flags=re.M)
-    values: dict[str, Any] = {}
-    expected: dict[str, Any] = {}
-    warnings: dict[str, str] = {}
-    error = ""
+    case = Case(number, title, document.rstrip("\n") + "\n")
     for section in sections:
         kind, _, body = section.partition("\n")
-        data = _yaml(body)
+        content = _yaml(body)
         if kind == "ok":
-            values = data
+            case = evolve(case, values=content)
         elif kind == "warnings":
-            warnings = data
+            case = evolve(case, warnings=content)
         else:
-            error = kind.removeprefix("error ")
-            expected = data
-    return Case(number, title, document.rstrip("\n") + "\n", values, error, expected, warnings)
+            severity, _, code = kind.partition(" ")
+            case = evolve(case, severity=severity, code=code, expected=content)
+    return case
 
 
 def _yaml(text: str) -> Any:

@@ -20,7 +20,7 @@ def test_every_number_is_there_once() -> None:
     assert [case.number for case in CASES] == [f"X{number:02}" for number in range(1, 93)]
 
 
-@pytest.mark.parametrize("case", [case for case in CASES if not case.error], ids=str)
+@pytest.mark.parametrize("case", [case for case in CASES if not case.code], ids=str)
 def test_example_that_loads_has_the_effective_values(case: Case) -> None:
     # Given a document, when it is loaded
     loaded = loads(case.document, environ=ENVIRONMENT)
@@ -35,24 +35,15 @@ def test_example_that_loads_has_the_effective_values(case: Case) -> None:
         assert (code, path) in [(problem.code, problem.key_path) for problem in loaded.warnings]
 
 
-@pytest.mark.parametrize("case", [case for case in CASES if case.error], ids=str)
+@pytest.mark.parametrize("case", [case for case in CASES if case.code], ids=str)
 def test_example_that_is_refused_says_why(case: Case) -> None:
     # Given a document, when it is loaded
     loaded = loads(case.document, environ=ENVIRONMENT)
 
     # Then there is no configuration, and the one error names what it must
     assert loaded.config is None
-    assert [problem.code for problem in loaded.errors] == [case.error]
-    problem = loaded.errors[0]
-    said = " ".join((problem.message, problem.hint, *problem.notes))
-    for word in case.expected.get("mentions", ()):
-        assert word in said
-    for word in case.expected.get("silent", ()):
-        assert word not in said + problem.excerpt
-    if "at" in case.expected:
-        assert problem.key_path == case.expected["at"]
-    assert problem.line is not None
-    assert problem.column is not None
+    assert len(loaded.errors) == 1
+    case.check(loaded.errors[0])
 
 
 def look_up(config: Config, path: str) -> Any:
