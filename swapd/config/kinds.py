@@ -47,6 +47,14 @@ def found(node: Node, log: ProblemLog) -> str:
     return f"found the {kind_of(node)} {quoted(text) if isinstance(node.value, str) else text}"
 
 
+def _shape_hint(node: Node, expected: Kind) -> str:
+    if isinstance(expected, Int):
+        return "write a whole number without quotes"
+    if expected.collection or not isinstance(node, Scalar):
+        return "a mapping is written as name: value, a list as [a, b], a single value as it is"
+    return f"write {expected.words}"
+
+
 class Kind:
     """Base of all kinds. `words` is the type in an error message and in the reference."""
 
@@ -65,6 +73,8 @@ class Kind:
         return INVALID
 
     def refuse(self, node: Node, path: KeyPath, log: ProblemLog, hint: str = "") -> AnyType:
+        """Report a value of the wrong type; without a hint of its own the shape is explained."""
+        hint = hint or _shape_hint(node, self)
         log.error(
             "type",
             f"expected {self.words}, {found(node, log)}",

@@ -53,7 +53,7 @@ def declared(block: Node | None, path: KeyPath, model: str | None, log: ProblemL
             f"macros must be a mapping of names to values, not a {kind_of(block)}{_of_model(model)}",
             at=block,
             path=path,
-            hint="write it as\nmacros:\n  name: value" if model is None else "",
+            hint="write each as name: value on a line of its own, indented below macros:",
         )
         return []
     return [

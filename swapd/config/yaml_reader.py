@@ -250,6 +250,7 @@ class _Builder:
                         "<< takes a mapping, an alias to one, or a list of those",
                         at=key,
                         path=(*self._path(), MERGE_KEY),
+                        hint="name the anchor of a mapping, e.g. <<: *defaults",
                     )
                     continue
                 for name, entry in source.entries.items():
