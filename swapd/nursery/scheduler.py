@@ -509,8 +509,12 @@ class Scheduler:
             return
         context = self._context
         first = context.drain_until is None
-        context.drain_until = min(context.drain_until or drain_until, drain_until)
-        context.timers.set(DRAIN_TIMER, context.drain_until)
+        if context.drain_until is None or drain_until < context.drain_until:
+            context.drain_until = drain_until
+            context.timers.set(DRAIN_TIMER, drain_until)
+            for record in self.records.values():
+                if record.state is ModelState.STOPPING:
+                    self._lifecycle.stop(record, StopReason.SHUTDOWN)  # it may have less time than it was given
         if first:
             for record in self.records.values():
                 self._refuse_everybody(record, refusals.SHUTTING_DOWN, StopReason.SHUTDOWN)

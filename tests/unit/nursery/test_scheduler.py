@@ -670,6 +670,19 @@ def test_the_drain_deadline_ends_what_is_left_with_two_seconds_of_grace() -> Non
     assert w.drained
 
 
+def test_a_stop_under_way_is_hurried_by_a_shutdown() -> None:
+    w, a = serving("a", unload_timeout_s=300.0)
+    w.finish(a)
+    w.unload("a")
+    w.shut_down(30)
+    assert [stop.grace_s for stop in w.of(Stop)] == [30]
+    w.advance(5)
+    w.shut_down(1)
+    assert [stop.grace_s for stop in w.of(Stop)] == [2]
+    w.exits("a")
+    assert w.drained
+
+
 # -- small print ---------------------------------------------------------------------------------------
 
 
