@@ -49,13 +49,15 @@ class AccessLog:
         agent = _quotable(headers.get(b"user-agent", b"").decode("utf-8", "backslashreplace"))
         method = scope["method"] if scope["type"] == "http" else "GET"
         self._log.info(
-            f'Request {ip} "{method} {_quotable(path)} {_VERSIONS[scope["http_version"]]}" '
+            f'Request {ip} "{method} {_quotable(path)} {_protocol(scope["http_version"])}" '
             f'{record.status or 200} {record.bytes_sent} "{agent}" {duration_text(duration_s)}',
             event="request.done",
         )
 
 
-_VERSIONS: Final = {"1.0": "HTTP/1.0", "1.1": "HTTP/1.1", "2": "HTTP/2.0", "3": "HTTP/3.0"}
+def _protocol(version: str) -> str:
+    """`1.1` → `HTTP/1.1`, `2` → `HTTP/2.0`."""
+    return f"HTTP/{version}" if "." in version else f"HTTP/{version}.0"
 
 
 def _quotable(text: str) -> str:

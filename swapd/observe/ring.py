@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Final
 import trio
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from types import TracebackType
 
 DEFAULT_RING_BYTES: Final = 102_400
@@ -73,13 +74,20 @@ class LogRing:
         self._buffer = bytearray(kept[len(kept) - size :] if len(kept) > size else kept)
         self._oldest = 0
 
-    def subscribe(self, *, history: bool = True, limit: int = SUBSCRIBER_BYTES) -> Subscription:
+    def subscribe(
+        self,
+        *,
+        history: bool = True,
+        limit: int = SUBSCRIBER_BYTES,
+        on_end: Callable[[], None] | None = None,
+    ) -> Subscription:
         """Follow the log: `async with ring.subscribe() as stream: async for chunk in stream: …`.
 
         The history (unless it is not wanted) and the live bytes join without a seam. `limit` bounds the live
-        bytes that wait for the reader.
+        bytes that wait for the reader. `on_end` is called when the ring ends its subscriptions, for a reader
+        that may be stuck elsewhere at that moment; it must not block.
         """
-        return Subscription(self, history=history, limit=limit)
+        return Subscription(self, history=history, limit=limit, on_end=on_end)
 
     def end_subscriptions(self) -> None:
         """Let every reader finish: it gets what still waits for it, then its iteration ends.
@@ -133,12 +141,15 @@ class Subscription:
     loses nothing. For one task at a time.
     """
 
-    __slots__ = ("_arrived", "_dropped", "_ended", "_limit", "_pending", "_ring", "_with_history")
+    __slots__ = ("_arrived", "_dropped", "_ended", "_limit", "_on_end", "_pending", "_ring", "_with_history")
 
-    def __init__(self, ring: LogRing, *, history: bool, limit: int) -> None:
+    def __init__(
+        self, ring: LogRing, *, history: bool, limit: int, on_end: Callable[[], None] | None
+    ) -> None:
         self._ring = ring
         self._with_history = history
         self._limit = limit
+        self._on_end = on_end
         self._pending = bytearray()
         self._dropped = 0  # bytes missing in front of `_pending`
         self._arrived: trio.Event | None = None  # set while the reader waits
@@ -184,6 +195,8 @@ class Subscription:
 
     def _end(self) -> None:
         self._ended = True
+        if self._on_end is not None:
+            self._on_end()
         if self._arrived is not None:
             self._arrived.set()
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
+import trio
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -17,7 +18,12 @@ from swapd.observe.logs import Logs
 from swapd.observe.ring import LogRing
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from swapd.config import Config
+
+FAREWELL_S: Final = 1.0
+"""How long a log stream that ends may take to deliver what was left."""
 
 
 async def logs(control: Control, request: Request) -> Response | ASGIApp:
@@ -55,7 +61,8 @@ class LogStream:
     """An answer without end: the bytes of `ring` as they are written.
 
     A client that reads slowly misses bytes and finds a note in their place; it holds up nobody. Ends when the
-    ring ends its subscriptions; cancelled when the client leaves.
+    ring ends its subscriptions; a client that does not read then loses its connection after a second, for the
+    daemon is waiting to stop. Cancelled when the client leaves.
     """
 
     def __init__(self, ring: LogRing, *, with_history: bool) -> None:
@@ -63,8 +70,17 @@ class LogStream:
         self._with_history = with_history
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        with trio.CancelScope() as sending:
+
+            def hurry() -> None:
+                sending.deadline = trio.current_time() + FAREWELL_S
+
+            # Leaving without the end of the body makes the server break the connection.
+            await self._follow(scope, send, hurry)
+
+    async def _follow(self, scope: Scope, send: Send, on_end: Callable[[], None]) -> None:
         record = scope[RECORD]
-        async with self._ring.subscribe(history=self._with_history) as chunks:
+        async with self._ring.subscribe(history=self._with_history, on_end=on_end) as chunks:
             record.status = 200
             await send({"type": "http.response.start", "status": 200, "headers": _STREAM_HEADERS})
             if scope["method"] == "HEAD":

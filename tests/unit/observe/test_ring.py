@@ -197,6 +197,18 @@ async def test_given_readers_when_the_ring_ends_them_then_they_get_what_waits_an
     assert results == [b"last words"]
 
 
+async def test_given_a_reader_that_is_stuck_elsewhere_when_the_ring_ends_then_it_is_told() -> None:
+    ring = LogRing()
+    told: list[str] = []
+
+    async with ring.subscribe(on_end=lambda: told.append("early")):
+        ring.end_subscriptions()
+        assert told == ["early"]
+
+    async with ring.subscribe(on_end=lambda: told.append("late")):
+        assert told == ["early", "late"]
+
+
 async def test_given_ended_subscriptions_when_somebody_subscribes_then_it_gets_the_history_only() -> None:
     ring = LogRing()
     ring.write(b"history")

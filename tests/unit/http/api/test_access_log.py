@@ -49,6 +49,15 @@ async def test_given_every_kind_of_answer_when_sent_then_its_status_and_size_are
     assert f" {answered.status} {len(answered.body)} " in line
 
 
+@pytest.mark.parametrize(("version", "shown"), [("1.0", "HTTP/1.0"), ("1.1", "HTTP/1.1"), ("2", "HTTP/2.0")])
+async def test_given_each_protocol_when_logged_then_it_has_two_numbers(
+    world: World, version: str, shown: str
+) -> None:
+    await world.call("GET", "/running", http_version=version)
+
+    assert f'"GET /running {shown}"' in world.log_lines()[0]
+
+
 async def test_given_a_log_stream_when_it_ends_then_its_bytes_have_been_counted(world: World) -> None:
     world.logs.upstream("m1").write(b"12345")
     world.logs.end_streams()

@@ -442,6 +442,28 @@ async def test_given_a_follower_when_the_daemon_stops_then_its_answer_ends_prope
     assert client.answer.complete
 
 
+async def test_given_a_follower_that_does_not_read_when_the_daemon_stops_then_it_waits_a_second_at_most(
+    world: World, autojump_clock: trio.testing.MockClock
+) -> None:
+    answer = Answer()
+
+    async def send(message: Any) -> None:
+        if message.get("body"):
+            await trio.sleep_forever()
+        await answer.take(message)
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(world.app, scope_of("GET", "/logs/stream/m1"), no_body, send)
+        await trio.testing.wait_all_tasks_blocked()
+        world.logs.upstream("m1").write(b"never taken\n")
+        await trio.testing.wait_all_tasks_blocked()
+        begun = trio.current_time()
+        world.logs.end_streams()
+
+    assert trio.current_time() - begun == 1.0
+    assert not answer.complete, "a connection that ends without the end of its body is broken"
+
+
 async def test_given_a_follower_when_it_leaves_then_the_ring_forgets_it(world: World) -> None:
     async with trio.open_nursery() as nursery:
         client = Following(world, "/logs/stream/m1", nursery)
