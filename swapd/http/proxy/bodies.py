@@ -12,8 +12,7 @@ from swapd.http.upstream.pool import SMALL_BODY
 
 async def whole_body(scope: Scope, receive: Receive, limit: int) -> bytes:
     """The body, complete. Raises `Rejected` once it is known to exceed `limit` bytes (0 = no limit)."""
-    announced = content_length(scope)
-    if limit and announced is not None and announced > limit:
+    if limit and (content_length(scope) or 0) > limit:
         raise _too_large(limit)
     pieces: list[bytes] = []
     size = 0

@@ -17,12 +17,14 @@ import trio
 from attrs import define
 
 from swapd.config import ModelConfig
-from swapd.http.errors import ErrorAnswer, Rejected, from_refusal
+from swapd.http.errors import ErrorAnswer, Rejected, from_refusal, header
 from swapd.http.proxy.instances import Instances
 from swapd.http.proxy.relay import Relay
 from swapd.http.server.asgi import ClientGone, Headers, Scope, Send
 from swapd.http.upstream import (
     BodyFailed,
+    ConnectFailed,
+    ConnectionLost,
     HeadTimedOut,
     StreamedBody,
     UnsupportedURL,
@@ -50,7 +52,6 @@ class Outgoing:
     body: bytes | StreamedBody
     ready_only: str = ""
     """Why this request may not start its model, for the client to read; empty if it may."""
-    queue_timeout_s: float | None = None
 
 
 class _AskAgain(enum.Enum):
@@ -79,7 +80,7 @@ class Dispatcher:
         relay = Relay(scope, send)
         lease = self._manager.try_acquire(outgoing.model.id)
         if lease is None:
-            lease = await self._acquire(outgoing)
+            lease = await self._acquire(outgoing, scope)
         failure = await self._attempt(lease, outgoing, relay)
         if failure is _AskAgain.YES:
             lease = await self._acquire_again(lease)
@@ -94,12 +95,12 @@ class Dispatcher:
 
     # -- leases ----------------------------------------------------------------------------------------------
 
-    async def _acquire(self, outgoing: Outgoing) -> Lease:
+    async def _acquire(self, outgoing: Outgoing, scope: Scope) -> Lease:
         try:
             return await self._manager.acquire(
                 outgoing.model.id,
                 ready_only=bool(outgoing.ready_only),
-                queue_timeout_s=outgoing.queue_timeout_s,
+                queue_timeout_s=_queue_timeout(scope),
             )
         except Refused as refused:
             answer = from_refusal(refused.refusal)
@@ -183,9 +184,11 @@ class Dispatcher:
         if isinstance(error, HeadTimedOut):
             self._report(outgoing, str(error))
             return ErrorAnswer("upstream_timeout", f"upstream error: {error}")
-        last_words = await self._instances.how_it_ended(lease)
-        if lease.lost and isinstance(error, UpstreamError) and not error.request_sent:
-            return _AskAgain.YES
+        last_words = ""
+        if isinstance(error, ConnectFailed | ConnectionLost):
+            last_words = await self._instances.how_it_ended(lease)
+            if lease.lost and not error.request_sent:
+                return _AskAgain.YES
         return self._unreachable(outgoing, str(error), last_words)
 
     async def _revoked(self, lease: Lease, outgoing: Outgoing) -> ErrorAnswer:
@@ -207,3 +210,12 @@ class Dispatcher:
     def _report(self, outgoing: Outgoing, what: str) -> None:
         model = outgoing.model.id
         self._log.warn(f"[{model}] upstream error: {what}", event="upstream.failed", model=model)
+
+
+def _queue_timeout(scope: Scope) -> float | None:
+    """How long the client is willing to queue, in seconds, if it says so understandably."""
+    try:
+        seconds = float(header(scope, b"x-swapd-queue-timeout"))
+    except ValueError:
+        return None
+    return seconds if 0 < seconds < float("inf") else None

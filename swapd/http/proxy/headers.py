@@ -43,24 +43,35 @@ def headers_for_upstream(scope: Scope, *, recorded: bool) -> Headers:
     so of the encodings asked for only those remain that can be read.
     """
     kept: Headers = []
-    special: dict[bytes, list[bytes]] = {}
+    forwarded: list[bytes] = []
+    encodings: list[bytes] = []
+    connection: list[bytes] = []
+    host: tuple[bytes, bytes] | None = None
+    takes_trailers = False
     for pair in scope["headers"]:
-        name, value = pair
-        if name in _NOT_AS_IT_IS:
-            special.setdefault(name, []).append(value)
-        else:
+        name = pair[0]
+        if name not in _NOT_AS_IT_IS:
             kept.append(pair)
-    if b"connection" in special:
-        kept = _without(kept, special[b"connection"])
-    if any(b"trailers" in value.lower() for value in special.get(b"te", ())):
+        elif name == b"host":
+            host = host or pair
+        elif name == b"accept-encoding":
+            encodings.append(pair[1])
+        elif name == b"x-forwarded-for":
+            forwarded.append(pair[1])
+        elif name == b"connection":
+            connection.append(pair[1])
+        elif name == b"te":
+            takes_trailers = takes_trailers or b"trailers" in pair[1].lower()
+    if connection:
+        kept = _without(kept, connection)
+    if host is not None:
+        kept.insert(0, host)
+    if takes_trailers:
         kept.append((b"te", b"trailers"))
-    if b"host" in special:
-        kept.insert(0, (b"host", special[b"host"][0]))
-    encodings = special.get(b"accept-encoding", [])
     kept.append((b"accept-encoding", _accept_encoding(encodings, recorded=recorded)))
-    forwarded = special.get(b"x-forwarded-for", [])
-    if scope.get("client"):
-        forwarded = [*forwarded, scope["client"][0].encode("ascii")]
+    client = scope["client"]
+    if client and client[0]:
+        forwarded.append(client[0].encode("ascii"))
     if forwarded:
         kept.append((b"x-forwarded-for", b", ".join(forwarded)))
     return kept

@@ -21,17 +21,20 @@ from attrs import define
 
 @define(eq=False)
 class JsonFields:
-    """What a body says. `model` is empty if it names none; `start` and `end` are the span of its value."""
+    """What a body says. `model` is empty if it names none.
+
+    Its value begins at or, if `end` is None, somewhere behind `start`: most bodies are never edited.
+    """
 
     model: str = ""
     start: int = 0
-    end: int = 0
+    end: int | None = 0
     stream: bool = False
 
 
-class _Document(msgspec.Struct):
-    model: msgspec.Raw = msgspec.Raw()
-    stream: msgspec.Raw = msgspec.Raw()
+class _Document(msgspec.Struct, gc=False):
+    model: str = ""
+    stream: bool = False
 
 
 _decode_document = msgspec.json.Decoder(_Document).decode
@@ -55,7 +58,7 @@ def read_fields(body: bytes) -> JsonFields:
 
 
 def _read_strictly(body: bytes) -> JsonFields | None:
-    """The fields of a valid document that spells each of them once and literally; None for any other.
+    """The fields of a document that is valid and spells them once, literally, and as expected; else None.
 
     Duplicates must not get here, because msgspec takes the last. A key with escapes could be one: every
     letter of both names is \\u006x or \\u007x. And a key that occurs once, and is known to be there, is where
@@ -65,15 +68,11 @@ def _read_strictly(body: bytes) -> JsonFields | None:
         return None
     try:
         document = _decode_document(body)
-    except (msgspec.DecodeError, RecursionError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
-    value = bytes(document.model)
-    if not value:
+    if not document.model:
         return None
-    colon = _COLON.match(body, body.index(b'"model"') + len(b'"model"'))
-    assert colon is not None
-    start = colon.end()
-    return JsonFields(_as_text(value), start, start + len(value), _is_true(bytes(document.stream)))
+    return JsonFields(document.model, body.index(b'"model"') + len(b'"model"'), None, document.stream)
 
 
 def _scan(body: bytes) -> JsonFields:
@@ -161,7 +160,7 @@ def _plain_decimal(text: str) -> str:
 def _string(value: bytes) -> str:
     try:
         return _decode_string(value)
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, UnicodeDecodeError):
         pass
     text = value.decode("utf-8", "replace")
     try:
@@ -180,4 +179,8 @@ def _is_true(value: bytes) -> bool:
 
 def replace_model(body: bytes, fields: JsonFields, name: str) -> bytes:
     """`body` with `name` as its model; every byte outside the old value stays what it was."""
-    return b"".join((body[: fields.start], msgspec.json.encode(name), body[fields.end :]))
+    start, end = fields.start, fields.end
+    if end is None:
+        start = _end(_COLON, body, start)
+        end = _end(_STRING, body, start)
+    return b"".join((body[:start], msgspec.json.encode(name), body[end:]))

@@ -15,7 +15,7 @@ from http import HTTPStatus
 
 from swapd.config import Config, ModelConfig
 from swapd.http.answers import redirect, send_whole
-from swapd.http.errors import ErrorAnswer, Rejected, header, render
+from swapd.http.errors import ErrorAnswer, Rejected, render
 from swapd.http.paths import location, raw_path
 from swapd.http.proxy.bodies import passing_body, whole_body
 from swapd.http.proxy.dispatch import Dispatcher, Outgoing
@@ -121,17 +121,7 @@ def _outgoing(
         query=scope["query_string"],
         headers=headers_for_upstream(scope, recorded=recorded),
         body=body,
-        queue_timeout_s=_queue_timeout(scope),
     )
-
-
-def _queue_timeout(scope: Scope) -> float | None:
-    """How long the client is willing to queue, in seconds, if it says so understandably."""
-    try:
-        seconds = float(header(scope, b"x-swapd-queue-timeout"))
-    except ValueError:
-        return None
-    return seconds if 0 < seconds < float("inf") else None
 
 
 async def _redirect_into(addressed: Addressed, scope: Scope, send: Send) -> None:

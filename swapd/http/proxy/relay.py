@@ -67,7 +67,7 @@ class Relay:
         self._record.status = response.status
         headers = headers_for_client(response.headers)
         start = {"type": "http.response.start", "status": response.status, "headers": headers}
-        if _TRAILERS in self._scope.get("extensions", ()):
+        if (response.trailers or not response.ended) and _TRAILERS in self._scope.get("extensions", ()):
             self._announced = [pair for pair in response.headers if pair[0] == b"trailer"]
             headers += self._announced
             start["trailers"] = bool(self._announced)

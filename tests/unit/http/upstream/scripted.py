@@ -40,7 +40,7 @@ class Peer:
     """0 for the first connection of the server, and so on."""
     left: trio.Event = field(factory=trio.Event)
     """Set when the script has seen that the client closed the connection."""
-    _unread: bytes = b""
+    _unread: bytearray = field(factory=bytearray)
 
     async def request(self) -> Request:
         """Read one whole request. Raises `Hangup` if there is none."""
@@ -58,7 +58,12 @@ class Peer:
         return await self._until(b"\r\n\r\n")
 
     async def send(self, data: bytes) -> None:
-        await self.stream.send_all(data)
+        """Send. Raises `Hangup` if the client has gone."""
+        try:
+            await self.stream.send_all(data)
+        except trio.BrokenResourceError:
+            self.left.set()
+            raise Hangup from None
 
     async def gone(self) -> None:
         """Wait until the client has closed."""
@@ -77,7 +82,8 @@ class Peer:
     async def exactly(self, size: int) -> bytes:
         while len(self._unread) < size:
             await self._more()
-        data, self._unread = self._unread[:size], self._unread[size:]
+        data = bytes(self._unread[:size])
+        del self._unread[:size]
         return data
 
     async def _chunked_body(self) -> bytes:
@@ -91,7 +97,9 @@ class Peer:
     async def _until(self, end: bytes) -> bytes:
         while end not in self._unread:
             await self._more()
-        data, _, self._unread = self._unread.partition(end)
+        size = self._unread.index(end)
+        data = await self.exactly(size)
+        await self.exactly(len(end))
         return data
 
     async def _more(self) -> None:
