@@ -39,13 +39,14 @@ class AccessLog:
         """Log that the request of `scope` was answered as `record` says, `duration_s` after it arrived.
 
         A handler that sent nothing counts as 200, an upgraded connection as 101 (which its handler records).
+        A client behind a unix socket has no address: it is called "unix".
         """
         path = scope["path"]
         if not self._enabled or path.startswith(self._skip) or not self._log.enabled(Level.INFO):
             return
         headers = dict(reversed(scope["headers"]))  # of several equal names the first one counts
         client = scope["client"]
-        ip = escape_control(self._proxies.client_ip(client[0] if client else "", headers))
+        ip = escape_control(self._proxies.client_ip(client[0] if client else "", headers)) or "unix"
         agent = _quotable(headers.get(b"user-agent", b"").decode("utf-8", "backslashreplace"))
         method = scope["method"] if scope["type"] == "http" else "GET"
         self._log.info(

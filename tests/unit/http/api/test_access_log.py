@@ -269,6 +269,8 @@ async def test_given_a_websocket_elsewhere_when_opened_then_it_is_not_found(worl
         (("::1", 1, 0, 0), {"X-Real-IP": "203.0.113.8"}, "203.0.113.8"),
         (("::ffff:127.0.0.1", 1, 0, 0), {"X-Real-IP": "203.0.113.8"}, "203.0.113.8"),
         (None, {"X-Real-IP": "203.0.113.8"}, "203.0.113.8"),
+        (None, {}, "unix"),
+        (("", 0), {}, "unix"),
         (("192.0.2.7", 1), {"X-Forwarded-For": "203.0.113.9", "X-Real-IP": "203.0.113.8"}, "192.0.2.7"),
         (("not an address", 1), {"X-Real-IP": "203.0.113.8"}, "not an address"),
         (LOCAL, {"X-Forwarded-For": "1.2.3.4\x1b[2J"}, "1.2.3.4\\x1b[2J"),
