@@ -15,6 +15,7 @@ from pathlib import Path
 
 from bench import procfs
 from bench.tools import Tools, pin_to_load_cpu, pin_to_proxy_cpu
+from swapd.testing.ports import free_port, free_ports
 
 _START_LIMIT_S = 20.0
 _STOP_LIMIT_S = 40.0
@@ -207,18 +208,3 @@ def accepts(port: int) -> bool:
     except OSError:
         return False
     return True
-
-
-def free_port() -> int:
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        port: int = sock.getsockname()[1]
-        return port
-
-
-def free_ports(count: int) -> int:
-    """The first of so many free ports in a row."""
-    for first in range(21_000, 32_000, count):
-        if not any(map(accepts, range(first, first + count))):
-            return first
-    raise RuntimeError(f"no {count} free ports in a row")

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import os
-import random
 import re
 import shlex
-import socket
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from uuid import uuid4
@@ -17,6 +15,7 @@ from uuid import uuid4
 import httpx
 import trio
 
+from swapd.testing.ports import free_ports
 from swapd.testing.processes import (
     MARKER,
     MarkedProcess,
@@ -31,8 +30,6 @@ _STOP_LIMIT_S = 15.0
 _LISTENING = re.compile(r"listening on (https?://\S+)")
 
 _PORTS_PER_DAEMON = 20
-_PORT_RANGE = (20_000, 32_000)
-"""Below the kernel's ephemeral ports, so that no outgoing connection takes one of ours."""
 
 
 class DaemonError(Exception):
@@ -50,37 +47,14 @@ def llama_command(model: Path, *flags: str) -> str:
     return f"{shlex.join(words)} --port ${{PORT}} {shlex.join(flags)}"
 
 
-def free_port() -> int:
-    """A TCP port of 127.0.0.1 that nobody listens on."""
-    return free_ports(1)
-
-
-def free_ports(count: int) -> int:
-    """The first of so many free ports in a row on 127.0.0.1."""
-    for _ in range(100):
-        first = random.randrange(*_PORT_RANGE)
-        if all(map(_is_free, range(first, first + count))):
-            return first
-    raise DaemonError(f"found no {count} free ports in a row between {_PORT_RANGE[0]} and {_PORT_RANGE[1]}")
-
-
-def _is_free(port: int) -> bool:
-    with socket.socket() as sock:
-        try:
-            sock.bind(("127.0.0.1", port))
-        except OSError:
-            return False
-    return True
-
-
 class Daemon:
-    """A running daemon; made by `run_daemon`.
+    """A running daemon; made by `run_daemon` or `run_swapd`.
 
-    Mutable state: the output so far, fed by a task of `run_daemon`.
+    Mutable state: the output so far, fed by a task of `run_swapd`.
     """
 
-    def __init__(self, process: trio.Process, marker: str, config_file: Path) -> None:
-        self.config_file = config_file
+    def __init__(self, process: trio.Process, marker: str, directory: Path) -> None:
+        self.directory = directory
         self.url = ""
         self._process = process
         self._marker = marker
@@ -169,21 +143,29 @@ class Daemon:
 
 
 @asynccontextmanager
-async def run_daemon(
-    config: str, directory: Path, *arguments: str, env: Mapping[str, str] | None = None
-) -> AsyncIterator[Daemon]:
-    """Run a daemon with this configuration text for the length of the block; yields once it listens.
+async def run_daemon(config: str, directory: Path, *arguments: str) -> AsyncIterator[Daemon]:
+    """Run `swapd serve` with this configuration text, on a free port, for the length of the block.
 
-    `directory` (a fresh one) takes the configuration and its state. Unless the text sets `startPort`, it gets
-    a range of free ports, so that tests in parallel do not meet. On leaving, by an exception or cancellation
-    too, the daemon is stopped in order, bounded by 15 s; what is then left of it is killed, and reported as
-    DaemonError.
+    `directory` (a fresh one) takes the configuration, as `config.yaml`, and the daemon's state. Unless the
+    text sets `startPort`, it gets a range of free ports, so that tests in parallel do not meet. See
+    `run_swapd`.
     """
-    marker = uuid4().hex
     config_file = directory / "config.yaml"
     config_file.write_text(_with_ports(config))
-    process = await _spawn(config_file, arguments, {**_environment(directory, marker), **(env or {})})
-    daemon = Daemon(process, marker, config_file)
+    words = ("serve", "--config", str(config_file), "--listen", "127.0.0.1:0", *arguments)
+    async with run_swapd(directory, *words) as daemon:
+        yield daemon
+
+
+@asynccontextmanager
+async def run_swapd(directory: Path, *arguments: str) -> AsyncIterator[Daemon]:
+    """Run swapd with these arguments for the length of the block; yields once it listens.
+
+    On leaving, by an exception or cancellation too, it is stopped in order, bounded by 15 s; what is then
+    left of it is killed, and reported as DaemonError.
+    """
+    marker = uuid4().hex
+    daemon = Daemon(await _spawn(arguments, _environment(directory, marker)), marker, directory)
     try:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(daemon._collect_output)
@@ -213,19 +195,9 @@ async def _end(daemon: Daemon, marker: str) -> None:
         await daemon._process.stdout.aclose()
 
 
-async def _spawn(config_file: Path, arguments: tuple[str, ...], environment: dict[str, str]) -> trio.Process:
-    command = [
-        sys.executable,
-        "-m",
-        "swapd",
-        "serve",
-        "--config",
-        str(config_file),
-        "--listen",
-        "127.0.0.1:0",
-    ]
+async def _spawn(arguments: tuple[str, ...], environment: dict[str, str]) -> trio.Process:
     return await trio.lowlevel.open_process(
-        [*command, *arguments],
+        [sys.executable, "-m", "swapd", *arguments],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
