@@ -239,30 +239,12 @@ class Shutdown:
 
 
 @frozen
-class StopStuck:
-    """A process has not gone 10 s after SIGKILL: only the kernel can say when it will."""
-
-    model: str
-    gen: int
-
-
-@frozen
 class Tick:
     """A deadline of the core's own (`Scheduler.next_deadline`) has passed."""
 
 
 Event = (
-    Request
-    | Requeue
-    | Cancel
-    | LeaseDone
-    | Unload
-    | ResetBreaker
-    | Reload
-    | Shutdown
-    | StopStuck
-    | Tick
-    | InstanceReport
+    Request | Requeue | Cancel | LeaseDone | Unload | ResetBreaker | Reload | Shutdown | Tick | InstanceReport
 )
 
 # -- effects: what the scheduler asks for ----------------------------------------------------------

@@ -32,11 +32,21 @@ from swapd.nursery.launcher import (
 )
 from swapd.nursery.prober import ProbeKind, Prober, ProbeResult, is_loopback
 from swapd.nursery.readiness import FIRST_DELAY_S, OutputHints, ProbePace
-from swapd.nursery.reports import Ending, EndingKind, Gone, InstanceReport, Ready, Spawned, StartTimedOut
+from swapd.nursery.reports import (
+    Ending,
+    EndingKind,
+    Gone,
+    InstanceReport,
+    Ready,
+    Spawned,
+    StartTimedOut,
+    StopStuck,
+)
 
 _PROBE_LIMIT_S = 2.0
 _ABORT_GRACE_S = 5.0
 _CANCEL_GRACE_S = 1.0
+_LOOK_WHETHER_STUCK_S = 1.0
 _READY_AT_ONCE = ProbeResult(ProbeKind.READY)
 
 
@@ -100,8 +110,9 @@ async def run_instance(
 ) -> None:
     """Start a process, tell when it is ready, and return when its whole tree is gone.
 
-    Reports `Spawned`, then `Ready` or `StartTimedOut` if it comes to that, and `Gone` exactly once, at
-    the end. `report` and `output` are called synchronously and must not block.
+    Reports `Spawned`, then `Ready` or `StartTimedOut` if it comes to that, `StopStuck` if the process
+    does not go when it is killed, and `Gone` exactly once, at the end. `report` and `output` are called
+    synchronously and must not block.
 
     Cancelling it stops the process with a grace of one second, shielded: it returns after at most that
     and some two seconds of clean-up, unless the kernel does not let go of the process.
@@ -229,12 +240,26 @@ class _Instance:
             nursery.start_soon(_shorten_when_cancelled, grace)
             with trio.CancelScope(shield=True):
                 if exited is None:
-                    status = await process.stop(grace)
+                    status = await self._stop(process, grace)
                 else:
                     status = exited
                     await process.cleanup()
             self.ending = self._describe(process, status, by_itself=exited is not None and not wanted)
             nursery.cancel_scope.cancel()
+
+    async def _stop(self, process: Process, grace: StopGrace) -> ExitStatus:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._report_if_stuck, process, grace)
+            status = await process.stop(grace)
+            nursery.cancel_scope.cancel()
+        return status
+
+    async def _report_if_stuck(self, process: Process, grace: StopGrace) -> None:
+        with grace.limit():
+            await trio.sleep_forever()
+        while not process.stuck:  # noqa: ASYNC110 - seldom gets here, and is then cancelled almost at once
+            await trio.sleep(_LOOK_WHETHER_STUCK_S)
+        self._report(StopStuck(self._spec.launch.model, self._spec.launch.gen))
 
     def _describe(self, process: Process, status: ExitStatus, *, by_itself: bool) -> Ending:
         if not by_itself:

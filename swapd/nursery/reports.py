@@ -5,6 +5,7 @@ The order in which one instance sends them is fixed:
 
     Spawned                  the operating system has started the command (missing if it could not)
     Ready | StartTimedOut    at most one of the two; neither if the process ended or was stopped before
+    StopStuck                if the process was killed and has not ended some time after that
     Gone                     always, once, last; no process of the instance's tree is left
 
 Every report carries the model and the generation (`gen`) of the instance, so that whoever receives
@@ -77,6 +78,14 @@ class StartTimedOut:
 
 
 @frozen
+class StopStuck:
+    """The process has not ended ten seconds after SIGKILL: only the kernel can say when it will."""
+
+    model: str
+    gen: int
+
+
+@frozen
 class Gone:
     """No process of this instance exists any more."""
 
@@ -85,4 +94,4 @@ class Gone:
     ending: Ending
 
 
-InstanceReport = Spawned | Ready | StartTimedOut | Gone
+InstanceReport = Spawned | Ready | StartTimedOut | StopStuck | Gone

@@ -58,7 +58,6 @@ from swapd.nursery.events import (
     Shutdown,
     Slot,
     StopReason,
-    StopStuck,
     Tick,
     Ticket,
     Unload,
@@ -68,7 +67,7 @@ from swapd.nursery.leasing import end_reservation, grant, lease, refuse, reject,
 from swapd.nursery.lifecycle import Lifecycle
 from swapd.nursery.records import ModelRecord, Swap
 from swapd.nursery.reload import Reloader
-from swapd.nursery.reports import EndingKind, Gone, Ready, Spawned, StartTimedOut
+from swapd.nursery.reports import EndingKind, Gone, InstanceReport, Ready, Spawned, StartTimedOut, StopStuck
 from swapd.nursery.states import ModelState
 from swapd.nursery.swaps import Swaps
 from swapd.nursery.ticket_queue import TicketQueue
@@ -419,9 +418,7 @@ class Scheduler:
 
     # -- instances ---------------------------------------------------------------------------------
 
-    def _instance_reported(
-        self, record: ModelRecord, report: Spawned | Ready | StartTimedOut | Gone | StopStuck
-    ) -> None:
+    def _instance_reported(self, record: ModelRecord, report: InstanceReport) -> None:
         match report:
             case Spawned(pid=pid):
                 record.pid = pid
@@ -513,8 +510,8 @@ class Scheduler:
             context.drain_until = drain_until
             context.timers.set(DRAIN_TIMER, drain_until)
             for record in self.records.values():
-                if record.state is ModelState.STOPPING:
-                    self._lifecycle.stop(record, StopReason.SHUTDOWN)  # it may have less time than it was given
+                if record.state is ModelState.STOPPING:  # it may have less time now than it was given
+                    self._lifecycle.stop(record, StopReason.SHUTDOWN)
         if first:
             for record in self.records.values():
                 self._refuse_everybody(record, refusals.SHUTTING_DOWN, StopReason.SHUTDOWN)

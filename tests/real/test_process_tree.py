@@ -24,6 +24,8 @@ from tests.real.live_instance import (
 
 pytestmark = pytest.mark.real
 
+# It speaks itself, so that it has left the group of its parent when it is heard.
+WANDERER = "setsid sh -c 'echo child $$; exec sleep 1000'"
 STUBBORN = "trap '' TERM; echo child $$; while :; do sleep 1000; done"
 
 
@@ -121,7 +123,7 @@ async def test_given_a_command_that_becomes_a_daemon_then_it_fails_and_the_daemo
 async def test_given_a_wandered_child_without_our_environment_when_stopped_then_parent_links_find_it(
     stage: Stage,
 ) -> None:
-    async with stage.instance(shell("env -i setsid sleep 1000 & echo child $!; wait")) as live:
+    async with stage.instance(shell(f"env -i {WANDERER} & wait")) as live:
         child = int(await live.said("child"))
         await live.stop()
 
@@ -149,7 +151,7 @@ async def test_given_an_orphan_without_our_environment_when_the_leader_crashes_t
 
 async def test_given_two_instances_when_one_ends_then_the_other_keeps_its_orphans(subreaper: bool) -> None:
     stage = Stage(adopts_orphans=subreaper)
-    breeder = shell("(setsid sleep 1000 & echo child $!); exec sleep 1000")
+    breeder = shell(f"({WANDERER} &); exec sleep 1000")
     async with stage.instance(breeder) as first, stage.instance(breeder) as second:
         first_child, second_child = int(await first.said("child")), int(await second.said("child"))
         await first.stop()
@@ -190,7 +192,7 @@ async def test_given_a_member_that_sigkill_does_not_end_then_the_stop_is_bounded
 ) -> None:
     monkeypatch.setattr(process_tree, "signal_entry", lambda entry, signal: None)
     monkeypatch.setattr(process_tree, "REMOVE_LIMIT_S", 0.05)
-    async with stage.instance(shell("setsid sleep 1000 & echo child $!; wait")) as live:
+    async with stage.instance(shell(f"{WANDERER} & wait")) as live:
         child = int(await live.said("child"))
         await live.stop()
         os.kill(child, 9)

@@ -335,6 +335,28 @@ async def test_s26_a_lease_on_a_process_that_has_just_died_is_traded_for_the_nex
     assert stage.model("a").reserved == 1
 
 
+async def test_who_depends_on_a_process_that_does_not_die_is_told_so(clock: MockClock, stage: Stage) -> None:
+    stuck_in_the_kernel = Behaviour(term_s=None, kill_s=None)
+    await stage.start(exclusive("a", "b", unloadTimeout=5), a=[stuck_in_the_kernel, NORMAL])
+    await stage.have_ready("a")
+
+    b = await stage.request("b")
+    await stage.at(16)
+    late = [await stage.request("a"), await stage.request("b")]
+    state = stage.state("a")
+    await stage.at(1000)
+    stage.process("a").exit(ExitStatus(signal=9))
+    await stage.settle()
+    at_last = await stage.request("b")
+
+    assert stage.launcher.processes[0].signals[-1] == ("SIGKILL", 5)
+    assert {client.code for client in [b, *late]} == {RefusalCode.STOP_STUCK}
+    assert b.retry_after_s == 30
+    assert b.ended_at is not None and 15 <= b.ended_at <= 16
+    assert state == "stopping"
+    assert at_last.serving
+
+
 async def test_s67_readiness_is_recognised_within_a_few_hundredths_of_a_second(
     clock: MockClock, stage: Stage
 ) -> None:

@@ -155,9 +155,7 @@ class Connection:
         """Read until the head of a request is complete; False when there will be no further one."""
         parser = self.parser
         if not parser.in_head and parser.failed is None:
-            if self.closing or parser.refused:
-                return False
-            if not await self._read_first():
+            if parser.refused or not await self._read_first():
                 return False
             if parser.requests:
                 return True
@@ -176,13 +174,14 @@ class Connection:
 
     async def _read_first(self) -> bool:
         """Wait for the first bytes of a request, as long as a connection may be idle; False if none come."""
+        data: bytes | memoryview
         idle = self.server.idle
         idle.start(self)
         self._idle = True
         try:
-            data = await self.read(HEAD_READ_SIZE)
-        except trio.ClosedResourceError:
-            # `drain` has waked us up. What has arrived by now is still served.
+            # What has arrived when a connection is to end is still served.
+            data = self.read_now() if self.closing else await self.read(HEAD_READ_SIZE)
+        except trio.ClosedResourceError:  # waked by `drain`
             data = self.read_now()
         self._idle = False
         idle.stop(self)

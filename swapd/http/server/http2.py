@@ -20,7 +20,13 @@ from hypercorn.events import Closed, RawData, Updated
 from hypercorn.events import Event as ConnectionEvent
 from hypercorn.protocol.events import Body, Event, Response, StreamClosed
 from hypercorn.protocol.events import Request as RequestEvent
-from hypercorn.protocol.h2 import H2Protocol, StreamBuffer
+from hypercorn.protocol.h2 import (
+    BUFFER_HIGH_WATER,
+    BUFFER_LOW_WATER,
+    BufferCompleteError,
+    H2Protocol,
+    StreamBuffer,
+)
 from hypercorn.protocol.http_stream import ASGIHTTPState, HTTPStream
 from hypercorn.protocol.ws_stream import WSStream
 from hypercorn.trio.task_group import TaskGroup
@@ -45,6 +51,33 @@ class _Tasks(TaskGroup):
     def __init__(self, nursery: trio.Nursery) -> None:
         super().__init__()
         self._nursery = nursery
+
+
+class BoundedBuffer(StreamBuffer):
+    """`StreamBuffer`, bounded for a client that reads nothing at all.
+
+    hypercorn lets the app go on whenever little was taken out of the buffer, also if that is because nothing
+    could be sent; here it goes on when little is left in it.
+    """
+
+    async def push(self, data: bytes) -> None:
+        if self._complete:
+            raise BufferCompleteError
+        self.buffer.extend(data)
+        await self._is_empty.clear()
+        if len(self.buffer) >= BUFFER_HIGH_WATER:
+            if self._paused.is_set():  # else others are waiting for it
+                await self._paused.clear()
+            await self._paused.wait()
+
+    async def pop(self, max_length: int) -> bytes:
+        data = bytes(self.buffer[:max_length])
+        del self.buffer[:max_length]
+        if len(self.buffer) < BUFFER_LOW_WATER:
+            await self._paused.set()
+        if not self.buffer:
+            await self._is_empty.set()
+        return data
 
 
 class HTTP2Protocol(H2Protocol):
@@ -106,7 +139,8 @@ class HTTP2Protocol(H2Protocol):
             return
         size = self._unacknowledged.pop(stream_id, 0)
         if size:
-            self.connection.acknowledge_received_data(size, stream_id)
+            with contextlib.suppress(ProtocolError):  # the connection is about to end
+                self.connection.acknowledge_received_data(size, stream_id)
             self._session.push(self.connection.data_to_send())
 
     async def _create_stream(self, request: h2.events.RequestReceived) -> None:
@@ -135,7 +169,7 @@ class HTTP2Protocol(H2Protocol):
             self.stream_send,
             stream_id,
         )
-        self.stream_buffers[stream_id] = StreamBuffer(self.context.event_class)
+        self.stream_buffers[stream_id] = BoundedBuffer(self.context.event_class)
         with contextlib.suppress(DuplicateStreamError):  # a PRIORITY frame came first
             self.priority.insert_stream(stream_id)
             self.priority.block(stream_id)

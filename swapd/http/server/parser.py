@@ -205,8 +205,8 @@ class RequestParser:
                 raise BadRequest(400, "an HTTP/1.1 request needs exactly one Host field")
         else:
             self._check_old(request)
-        if self._transfer_coding and self._transfer_coding.lower() != b"chunked":
-            raise BadRequest(501, "no transfer coding but chunked is understood")
+        if self._transfer_coding:
+            self._check_coding()
         if request.target[:1] != b"/":
             _check_target(request)
         if self._upgrades and request.method == "GET" and request.version == "1.1":
@@ -228,6 +228,12 @@ class RequestParser:
         size = len(request.target) + sum(len(name) + len(value) + 4 for name, value in request.headers)
         if size > self._max_head_bytes or len(request.headers) > MAX_FIELDS:
             raise BadRequest(431, "the request's header fields are too large")
+
+    def _check_coding(self) -> None:
+        """A body that ends in chunks but was coded before. llhttp refuses one that does not end in them."""
+        coding = self._transfer_coding.lower()
+        if coding != b"chunked" and coding.endswith(b"chunked"):
+            raise BadRequest(501, "no transfer coding but chunked is understood")
 
     def _check_old(self, request: Request) -> None:
         if request.version != "1.0":

@@ -144,12 +144,13 @@ class Response:
         Raises `ResponseError` for a body that is longer, or at its end shorter, than the length in the head.
         An empty part with more to come sends the head at once.
         """
+        if self.stage is not Stage.HEAD and self.stage is not Stage.BODY:
+            raise ResponseError("a part of a body is not due here")
+        if self._left is not None and not self._bodyless:
+            self._count(len(part), more)
+        head = b""
         if self.stage is Stage.HEAD:
             head = self._finish_head(None if more or self._wants_trailers else len(part))
-        elif self.stage is Stage.BODY:
-            head = b""
-        else:
-            raise ResponseError("a part of a body is not due here")
         if self._bodyless:
             data = head
         elif self._chunked:
@@ -157,8 +158,6 @@ class Response:
             if not more:
                 data += b"0\r\n" if self._wants_trailers else b"0\r\n\r\n"
         else:
-            if self._left is not None:
-                self._count(len(part), more)
             data = head + part if head else part
         if not more:
             self.stage = Stage.TRAILERS if self._wants_trailers else Stage.DONE
@@ -181,7 +180,6 @@ class Response:
         self._fields = b""
         if self._left is None and not self._bodyless:
             if whole_length is not None:
-                self._left = whole_length
                 head.append(b"content-length: %d\r\n" % whole_length)
             elif self._old:
                 self.until_close = True

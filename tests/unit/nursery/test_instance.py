@@ -15,7 +15,16 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 from swapd.nursery.instance import InstanceControl, InstanceSpec, run_instance
 from swapd.nursery.launcher import ExitStatus, LaunchSpec
 from swapd.nursery.prober import ProbeResult
-from swapd.nursery.reports import Ending, EndingKind, Gone, InstanceReport, Ready, Spawned, StartTimedOut
+from swapd.nursery.reports import (
+    Ending,
+    EndingKind,
+    Gone,
+    InstanceReport,
+    Ready,
+    Spawned,
+    StartTimedOut,
+    StopStuck,
+)
 from tests.unit.nursery.fakes import (
     HUNG,
     LOADING,
@@ -398,6 +407,8 @@ async def test_given_a_process_stuck_in_the_kernel_then_the_stop_waits_and_says_
         await run.finished.wait()
 
     assert (stuck_before, stuck_after, run.control.stuck) == (False, True, False)
+    assert run.kinds == [Spawned, Ready, StopStuck, Gone]
+    assert run.time_of(StopStuck) == pytest.approx(13, abs=1)
     assert run.ending.kind is EndingKind.STOPPED
 
 

@@ -16,12 +16,11 @@ from swapd.nursery.events import (
     StateChanged,
     Stop,
     StopReason,
-    StopStuck,
     SwapDecided,
     Ticket,
 )
 from swapd.nursery.policy.group import Group, GroupPolicy
-from swapd.nursery.reports import Ready
+from swapd.nursery.reports import Ready, StopStuck
 from swapd.nursery.states import IllegalTransition, ModelState, check_transition
 from tests.unit.nursery.world import World, rules
 

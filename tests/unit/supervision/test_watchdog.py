@@ -90,7 +90,7 @@ async def test_given_an_actor_that_comes_back_then_feeding_goes_on(scene: Scene,
     await trio.sleep(30)
 
     scene.actor.come_back()
-    await trio.sleep(30)
+    await trio.sleep(31)
 
     assert scene.fed == [0, 40, 60]
     assert scene.lines[-1] == "the process manager answers again"
@@ -103,7 +103,7 @@ async def test_given_an_event_loop_that_stood_still_then_that_turn_is_left_out(
     await trio.sleep(15)
 
     clock.jump(12)  # the turn of second 20 comes at 27
-    await trio.sleep(40)
+    await trio.sleep(45)
 
     assert scene.fed == [0, 47, 67]
     assert scene.lines == ["nothing has moved in swapd for 7 s: something blocked the event loop"]

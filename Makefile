@@ -1,0 +1,39 @@
+# `make demo` and `make test` are all the set-up there is; both work on a fresh clone with Python 3.11 or newer.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+.PHONY: demo test check format lint types layers fast-tests bench lock clean
+
+demo: $(READY)  ## run swapd with tiny real models
+	$(BIN)/swapd demo
+
+test: $(READY)  ## everything that is tested
+	@scripts/check-style
+	$(BIN)/python -m pytest -n 2 --dist worksteal
+
+check: $(READY)  ## the fast part of it, under a minute: before every commit
+	@scripts/check-style
+	$(BIN)/python -m pytest -n 2 --dist worksteal tests/unit tests/scenarios -m "not real"
+
+format: $(READY)  ## lay out the code
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+bench: $(READY)  ## the figures of the README
+	$(BIN)/python -m bench
+
+lock: $(READY)  ## write down what is installed, after a change of the dependencies
+	$(BIN)/pip install --upgrade -e '.[demo,testing]' --group dev
+	$(BIN)/pip freeze --exclude-editable > constraints.txt
+
+clean:  ## remove what these commands made
+	rm -rf $(VENV) dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis bench/.build
+
+$(READY): pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check 'pip>=25.1'
+	$(BIN)/pip install --quiet -c constraints.txt -e '.[demo,testing]' --group dev
+	@touch $(READY)
