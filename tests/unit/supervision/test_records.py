@@ -269,7 +269,9 @@ def test_given_a_damaged_record_then_its_name_still_says_whose_processes_to_look
     assert not path.exists()
 
 
-@pytest.mark.parametrize("changes", [{"instance": "2f1ce5ac-95a4-4c65-9b5c-dc2dbd3b0fd7"}, {"pid": 1}, {"pid": -1}, {"pid": 0}])
+@pytest.mark.parametrize(
+    "changes", [{"instance": "2f1ce5ac-95a4-4c65-9b5c-dc2dbd3b0fd7"}, {"pid": 1}, {"pid": -1}, {"pid": 0}]
+)
 def test_given_a_record_that_contradicts_itself_then_it_counts_as_damaged(
     changes: dict[str, Any], state: Path
 ) -> None:
