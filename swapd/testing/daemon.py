@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import cache
 from pathlib import Path
 from uuid import uuid4
 
@@ -196,14 +197,26 @@ async def _end(daemon: Daemon, marker: str) -> None:
 
 
 async def _spawn(arguments: tuple[str, ...], environment: dict[str, str]) -> trio.Process:
+    """Start it; should the test run be killed, it gets SIGTERM from the kernel and ends in order."""
     return await trio.lowlevel.open_process(
-        [sys.executable, "-m", "swapd", *arguments],
+        [*_death_signal_helper(), sys.executable, "-m", "swapd", *arguments],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         env=environment,
         start_new_session=True,
     )
+
+
+@cache
+def _death_signal_helper() -> tuple[str, ...]:
+    """What makes the kernel send a command SIGTERM when its parent is gone; nothing where setpriv cannot."""
+    helper = ("setpriv", "--pdeathsig", "TERM", "--")
+    try:
+        tried = subprocess.run([*helper, "true"], capture_output=True, check=False)
+    except OSError:
+        return ()
+    return helper if tried.returncode == 0 else ()
 
 
 def _environment(directory: Path, marker: str) -> dict[str, str]:

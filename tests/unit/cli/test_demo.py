@@ -1,4 +1,4 @@
-"""What `swapd demo` writes and prints; that it works is tested in tests/real/llama."""
+"""What `swapd demo` writes and prints; that it works is tested in tests/llama."""
 
 from __future__ import annotations
 
