@@ -23,11 +23,11 @@ from swapd.http.server.asgi import ABORT, ClientGone, Receive, Scope, Send
 from swapd.http.server.exchange import Exchange, http_scope
 from swapd.http.server.parser import BadRequest, Request, RequestParser
 from swapd.http.server.response import Stage, plain_error
-from swapd.http.server.websocket import WebSocketSession
 
 if TYPE_CHECKING:
     from swapd.http.server.deadlines import Phase
     from swapd.http.server.serve import Server
+    from swapd.http.server.websocket import WebSocketSession
 
 Address = tuple[str, int | None] | None
 
@@ -133,9 +133,7 @@ class Connection:
         while parser.requests or await self._await_request():
             request = parser.requests.pop(0)
             if request.websocket:
-                self.websocket = WebSocketSession(self, request)
-                await self.websocket.run()
-                await self._linger()
+                await self._serve_websocket(request)
                 return
             exchange = self.exchange = Exchange(self, request, body_limit)
             if self.hung_up:
@@ -148,6 +146,14 @@ class Connection:
             if parser.requests:
                 await trio.lowlevel.cancel_shielded_checkpoint()  # it is the others' turn
         await self._finish()
+
+    async def _serve_websocket(self, request: Request) -> None:
+        # Imported by the first WebSocket, for most servers never see one and start faster without it.
+        from swapd.http.server.websocket import WebSocketSession
+
+        self.websocket = WebSocketSession(self, request)
+        await self.websocket.run()
+        await self._linger()
 
     # Waiting for a request.
 

@@ -91,10 +91,11 @@ class HTTP2Protocol(H2Protocol):
     def __init__(self, session: HTTP2Session, nursery: trio.Nursery) -> None:
         connection = session.connection
         server = connection.server
+        hypercorn = server.hypercorn()
         super().__init__(
             cast("AppWrapper", server.app),
-            server.config,
-            server.context,
+            hypercorn.config,
+            hypercorn.context,
             _Tasks(nursery),
             ConnectionState({}),
             True,

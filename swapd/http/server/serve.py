@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import errno
 import socket
-import ssl
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import trio
-from hypercorn.config import Config
-from hypercorn.trio.worker_context import WorkerContext
 
 from swapd.http.server.asgi import ASGIApp
 from swapd.http.server.connection import Address, Connection
 from swapd.http.server.deadlines import Deadlines
 from swapd.http.server.hangups import Hangups
 from swapd.http.server.settings import ServerSettings
-from swapd.http.server.tls import TLSConnection
+
+if TYPE_CHECKING:
+    import ssl
+
+    from swapd.http.server.hypercorn_parts import HypercornParts
 
 _ACCEPTS_WITHOUT_PAUSE = 64
 _OUT_OF_RESOURCES = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
@@ -25,7 +26,10 @@ _RETRY_ACCEPT_S = 0.1
 
 
 class Server:
-    """What the connections of a server share. Mutable state: `connections`; `draining`, once it stops."""
+    """What the connections of a server share.
+
+    Mutable state: `connections`; `draining`, once it stops; hypercorn's parts, once one of them is needed.
+    """
 
     def __init__(self, app: ASGIApp, settings: ServerSettings) -> None:
         self.app = app
@@ -38,20 +42,34 @@ class Server:
         self.head = self.deadlines.phase(settings.head_timeout_s)
         self.body = self.deadlines.phase(settings.body_gap_s)
         self.linger = self.deadlines.phase(settings.linger_s)
-        self.config = _hypercorn_config(settings)
-        self.context = WorkerContext(None)
-        self.ssl_context: ssl.SSLContext | None = self.config.create_ssl_context()
+        self._hypercorn: HypercornParts | None = None
+        self._connection_class: type[Connection] = Connection
+        self.ssl_context: ssl.SSLContext | None = None
+        if settings.tls is not None:
+            # Imported only here because a server without TLS starts much faster without it.
+            from swapd.http.server.tls import TLSConnection
+
+            self._connection_class = TLSConnection
+            self.ssl_context = self.hypercorn().create_ssl_context()
+
+    def hypercorn(self) -> HypercornParts:
+        """What hypercorn's classes want to be given; the first call takes a moment."""
+        if self._hypercorn is None:
+            from swapd.http.server.hypercorn_parts import HypercornParts
+
+            self._hypercorn = HypercornParts(self.settings)
+        return self._hypercorn
 
     def open_connection(self, sock: socket.socket, peer: Any, local: Address) -> Connection:
-        kind = Connection if self.ssl_context is None else TLSConnection
-        connection = kind(self, sock, _address(sock.family, peer), local)
+        connection = self._connection_class(self, sock, _address(sock.family, peer), local)
         self.connections.add(connection)
         return connection
 
     async def drain(self) -> None:
         """Tell every connection to end after the request in hand."""
         self.draining = True
-        await self.context.terminated.set()
+        if self._hypercorn is not None:
+            await self._hypercorn.terminate()
         for connection in list(self.connections):
             connection.drain()
 
@@ -158,20 +176,3 @@ def _address(family: int, name: Any) -> Address:
     if family not in (socket.AF_INET, socket.AF_INET6):
         return None
     return name[0].removeprefix("::ffff:") if "." in name[0] else name[0], name[1]
-
-
-def _hypercorn_config(settings: ServerSettings) -> Config:
-    """hypercorn's settings, for its parts that run here."""
-    config = Config()
-    config.accesslog = None
-    config.errorlog = None
-    config.include_date_header = False
-    config.include_server_header = False
-    config.keep_alive_max_requests = 2**31
-    config.h2_max_header_list_size = settings.max_head_bytes
-    config.websocket_max_message_size = settings.websocket_max_message
-    if settings.tls is not None:
-        config.certfile = str(settings.tls.certificate)
-        config.keyfile = str(settings.tls.key)
-        config.keyfile_password = settings.tls.password
-    return config

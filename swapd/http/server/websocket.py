@@ -112,11 +112,12 @@ class WebSocketSession:
         """Run the app in `nursery`, and bring it what the client sends until either has had enough."""
         connection = self._connection
         server = connection.server
+        hypercorn = server.hypercorn()
         tasks = AppTasks(nursery, server.settings, taken=_nothing, abort=connection.lose)
         stream = self._stream = WebSocketStream(
             cast("AppWrapper", server.app),
-            server.config,
-            server.context,
+            hypercorn.config,
+            hypercorn.context,
             tasks,
             connection.tls,
             cast("tuple[str, int] | None", connection.client),

@@ -1,6 +1,7 @@
 """The client side: plain-http HTTP/1.1 to upstreams on trio, with a keep-alive pool per upstream.
 
-`UpstreamPool` is the raw layer the hot path uses; `UpstreamTransport` is httpx on top of it.
+`UpstreamPool` is the raw layer the hot path uses. `UpstreamTransport` in `transport` is httpx on top of it; it
+is imported from there, so that a daemon that does not use httpx does not load it.
 """
 
 from swapd.http.upstream.address import BaseURL
@@ -19,7 +20,6 @@ from swapd.http.upstream.errors import (
 from swapd.http.upstream.pool import Timeouts, UpstreamPool
 from swapd.http.upstream.response import UpstreamResponse
 from swapd.http.upstream.sending import StreamedBody
-from swapd.http.upstream.transport import UpstreamTransport
 
 __all__ = [
     "BadResponse",
@@ -37,5 +37,4 @@ __all__ = [
     "UpstreamError",
     "UpstreamPool",
     "UpstreamResponse",
-    "UpstreamTransport",
 ]

@@ -17,7 +17,7 @@ from trio.testing import wait_all_tasks_blocked
 
 from swapd.http.record import RECORD, RequestRecord
 from swapd.http.server import Receive, Scope, Send, ServerSettings, serve
-from swapd.http.upstream import UpstreamTransport
+from swapd.http.upstream.transport import UpstreamTransport
 from swapd.nursery.events import Revocation
 from tests.unit.http.proxy.fakes import World
 from tests.unit.http.proxy.test_proxy import Echo, begin_and_wait, wait_for_good, world

@@ -10,7 +10,8 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from swapd.http.upstream import Timeouts, UpstreamTransport
+from swapd.http.upstream import Timeouts
+from swapd.http.upstream.transport import UpstreamTransport
 from tests.unit.http.upstream.scripted import OK, Peer, Request, answering, serving
 
 
