@@ -22,7 +22,8 @@ from collections.abc import Sequence
 from socket import socket
 
 import trio
-from attrs import evolve, field, frozen
+from attrs import field, frozen
+from msgspec import structs
 
 from swapd.config import Config, Loaded, Sources, render_problem
 from swapd.http.access_log import AccessLog
@@ -269,7 +270,7 @@ def _log_settings(config: Config, settings: DaemonSettings) -> LogSettings:
     wanted = LogSettings.from_config(config)
     if settings.log_level is None:
         return wanted
-    return evolve(wanted, level=Level.named(settings.log_level))
+    return structs.replace(wanted, level=Level.named(settings.log_level))
 
 
 def _first(chosen: float | None, otherwise: float) -> float:

@@ -15,14 +15,13 @@ import secrets
 from collections.abc import Mapping
 
 import msgspec
-from attrs import frozen
+from msgspec import Struct
 
 from swapd.http.server.asgi import Headers, Scope
 from swapd.nursery.events import Refusal
 
 
-@frozen
-class Case:
+class Case(Struct, frozen=True):
     """How one error code is answered."""
 
     status: int
@@ -81,8 +80,7 @@ _ANTHROPIC_PATHS = frozenset(
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._:-]{1,128}")
 
 
-@frozen
-class ErrorAnswer:
+class ErrorAnswer(Struct, frozen=True):
     """An error on its way to a client. `message` is for people, the rest for programs."""
 
     code: str

@@ -9,14 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from attrs import define, frozen
+from attrs import define
+from msgspec import Struct
 
 JITTER = 0.1
 """The open time varies by this share either way, so that several failing models do not retry in step."""
 
 
-@frozen
-class BreakerSettings:
+class BreakerSettings(Struct, frozen=True):
     """When to stop trying. `threshold` failures in a row open it; times in seconds."""
 
     threshold: int = 3

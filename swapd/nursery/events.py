@@ -9,7 +9,7 @@ import enum
 from collections.abc import Hashable, Mapping
 from typing import TYPE_CHECKING
 
-from attrs import define, field, frozen
+from msgspec import Struct, field
 
 from swapd.nursery.breaker import BreakerSettings
 from swapd.nursery.policy import Policy
@@ -22,8 +22,7 @@ if TYPE_CHECKING:
 # -- what the scheduler knows of the configuration -------------------------------------------------
 
 
-@frozen
-class ModelRules:
+class ModelRules(Struct, frozen=True):
     """What the scheduler needs to know of one configured model. Times in seconds; 0 means "off" unless said
     otherwise.
     """
@@ -51,8 +50,7 @@ class AbandonLoad(enum.Enum):
     NEVER = "never"
 
 
-@frozen
-class Settings:
+class Settings(Struct, frozen=True):
     """What the scheduler needs to know of the configuration beside the models."""
 
     policy: Policy
@@ -140,8 +138,7 @@ class RefusalCode(enum.Enum):
     REQUEST_CANCELLED = "request_cancelled"
 
 
-@frozen
-class Refusal:
+class Refusal(Struct, frozen=True):
     """Why a request is not served, for the client: `message` is for people; `retry_after_s` in whole
     seconds.
     """
@@ -162,15 +159,13 @@ class Revocation(enum.Enum):
 # -- events: what can happen -----------------------------------------------------------------------
 
 
-@frozen
-class Request:
+class Request(Struct, frozen=True):
     """A new ticket asks for its model."""
 
     ticket: Ticket
 
 
-@frozen
-class Requeue:
+class Requeue(Struct, frozen=True):
     """The instance went away after the grant and before anything was sent to it.
 
     The ticket, granted so far, keeps its reservation and its place by arrival.
@@ -179,22 +174,19 @@ class Requeue:
     ticket: Ticket
 
 
-@frozen
-class Cancel:
+class Cancel(Struct, frozen=True):
     """The task behind a waiting ticket has gone away."""
 
     ticket: Ticket
 
 
-@frozen
-class LeaseDone:
+class LeaseDone(Struct, frozen=True):
     """The holder of a lease has finished with it."""
 
     ticket: Ticket
 
 
-@define(eq=False)
-class UnloadCall:
+class UnloadCall(Struct, eq=False):
     """One caller's request to stop models; answered by the effect `CallDone` when all of them are stopped.
 
     `models` None means all. `timeout_s` replaces the configured grace of each. With `drain` requests in
@@ -203,32 +195,28 @@ class UnloadCall:
     models: tuple[str, ...] | None = None
     timeout_s: float | None = None
     drain: bool = False
-    pending: set[str] = field(factory=set)
+    pending: set[str] = field(default_factory=set)
     """Who of them has not stopped yet; the scheduler's own."""
 
 
-@frozen
-class Unload:
+class Unload(Struct, frozen=True):
     call: UnloadCall
 
 
-@frozen
-class ResetBreaker:
+class ResetBreaker(Struct, frozen=True):
     """Somebody asked for the model by name of the administration: forget its failures."""
 
     model: str
 
 
-@frozen
-class Reload:
+class Reload(Struct, frozen=True):
     """A new, valid configuration: applied in one step, by difference."""
 
     models: Mapping[str, ModelRules]
     settings: Settings
 
 
-@frozen
-class Shutdown:
+class Shutdown(Struct, frozen=True):
     """The daemon is to end: refuse newcomers, drain what is granted until `drain_until`, then stop every
     process.
 
@@ -238,8 +226,7 @@ class Shutdown:
     drain_until: float
 
 
-@frozen
-class Tick:
+class Tick(Struct, frozen=True):
     """A deadline of the core's own (`Scheduler.next_deadline`) has passed."""
 
 
@@ -250,30 +237,26 @@ Event = (
 # -- effects: what the scheduler asks for ----------------------------------------------------------
 
 
-@frozen
-class Grant:
+class Grant(Struct, frozen=True):
     """The ticket is a lease on instance `ticket.gen` of its model now; wake its task."""
 
     ticket: Ticket
 
 
-@frozen
-class Refuse:
+class Refuse(Struct, frozen=True):
     """The ticket will not be served; `ticket.refusal` says why. Wake its task."""
 
     ticket: Ticket
 
 
-@frozen
-class Revoke:
+class Revoke(Struct, frozen=True):
     """End what the lease is used for, as soon as possible. The holder still releases it."""
 
     ticket: Ticket
     why: Revocation
 
 
-@frozen
-class Spawn:
+class Spawn(Struct, frozen=True):
     """Start an instance; its reports carry this `gen`."""
 
     model: str
@@ -291,8 +274,7 @@ class StopReason(enum.Enum):
     SHUTDOWN = "shutdown"
 
 
-@frozen
-class Stop:
+class Stop(Struct, frozen=True):
     """Stop an instance within `grace_s`. May come again for the same instance: it may then only get
     shorter.
     """
@@ -303,8 +285,7 @@ class Stop:
     reason: StopReason
 
 
-@frozen
-class StateChanged:
+class StateChanged(Struct, frozen=True):
     """A model has changed its state."""
 
     model: str
@@ -313,8 +294,7 @@ class StateChanged:
     gen: int
 
 
-@frozen
-class SwapDecided:
+class SwapDecided(Struct, frozen=True):
     """A swap has begun: `evicted` are stopped so that `target` can run."""
 
     target: str
@@ -322,8 +302,7 @@ class SwapDecided:
     reason: str
 
 
-@frozen
-class StartFailed:
+class StartFailed(Struct, frozen=True):
     """A start went wrong; the message is what the waiting requests get."""
 
     model: str
@@ -333,8 +312,7 @@ class StartFailed:
     """Set when the breaker has opened: nothing is started before that time."""
 
 
-@frozen
-class Crashed:
+class Crashed(Struct, frozen=True):
     """A ready instance ended by itself."""
 
     model: str
@@ -343,15 +321,13 @@ class Crashed:
     retry_at: float | None
 
 
-@frozen
-class CallDone:
+class CallDone(Struct, frozen=True):
     """Every model of the call has been stopped since it was made."""
 
     call: UnloadCall
 
 
-@frozen
-class ReloadApplied:
+class ReloadApplied(Struct, frozen=True):
     """What a reload did, by model id; the parts are disjoint."""
 
     added: tuple[str, ...]
@@ -362,8 +338,7 @@ class ReloadApplied:
     unchanged: tuple[str, ...]
 
 
-@frozen
-class Drained:
+class Drained(Struct, frozen=True):
     """Shutting down, and every process is gone: the core will not ask for anything any more."""
 
 

@@ -19,7 +19,7 @@ from collections.abc import Callable
 from urllib.parse import urlsplit
 
 import trio
-from attrs import frozen
+from msgspec import Struct
 
 from swapd.nursery.launcher import (
     ExitStatus,
@@ -50,8 +50,7 @@ _LOOK_WHETHER_STUCK_S = 1.0
 _READY_AT_ONCE = ProbeResult(ProbeKind.READY)
 
 
-@frozen
-class InstanceSpec:
+class InstanceSpec(Struct, frozen=True):
     """What one instance is and when it counts as ready."""
 
     launch: LaunchSpec

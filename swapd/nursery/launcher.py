@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 import trio
-from attrs import frozen
+from msgspec import Struct
 
 OutputSink = Callable[[bytes, bool], None]
 """Takes what a process wrote, as `(chunk, is_stderr)`. Called from the event loop; must not block."""
@@ -22,8 +22,7 @@ class LaunchError(Exception):
     """The process could not be started; the text says what failed, for people."""
 
 
-@frozen
-class LaunchSpec:
+class LaunchSpec(Struct, frozen=True):
     """Everything needed to start one instance of a model, and to stop it."""
 
     model: str
@@ -48,8 +47,7 @@ class LaunchSpec:
     """Identity of this daemon, put into the environment of everything it starts."""
 
 
-@frozen
-class ExitStatus:
+class ExitStatus(Struct, frozen=True):
     """How a process ended: with an exit code or by a signal. Neither is known when somebody else
     collected the status first."""
 

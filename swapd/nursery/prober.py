@@ -18,7 +18,7 @@ from urllib.parse import quote, urlsplit
 
 import httptools
 import trio
-from attrs import frozen
+from msgspec import Struct
 
 _CONNECT_LOOPBACK_S = 0.5
 _CONNECT_REMOTE_S = 5.0
@@ -43,8 +43,7 @@ class ProbeKind(enum.Enum):
     """Anything else: the connection broke, what came is not HTTP, the name is unknown."""
 
 
-@frozen
-class ProbeResult:
+class ProbeResult(Struct, frozen=True):
     kind: ProbeKind
     detail: str = ""
     """For people: `connection refused`, `status 503`."""
@@ -122,8 +121,7 @@ class HttpProber:
         return self._tls
 
 
-@frozen
-class _Target:
+class _Target(Struct, frozen=True):
     host: str
     port: int
     tls: bool

@@ -27,7 +27,7 @@ from collections.abc import Iterable
 from contextlib import suppress
 
 import trio
-from attrs import frozen
+from msgspec import Struct
 
 PROC = "/proc"
 REMOVE_LIMIT_S = 2.0
@@ -35,8 +35,7 @@ _SLICE = 128
 _PASSES = 4
 
 
-@frozen
-class Marker:
+class Marker(Struct, frozen=True):
     """What an instance's processes carry in their environment."""
 
     instance: str
@@ -47,8 +46,7 @@ class Marker:
         return {"SWAPD_INSTANCE": self.instance, "SWAPD_MODEL": self.model, "SWAPD_GEN": self.gen}
 
 
-@frozen
-class ProcessEntry:
+class ProcessEntry(Struct, frozen=True):
     """One line of the process table, from /proc/PID/stat (proc_pid_stat(5))."""
 
     pid: int

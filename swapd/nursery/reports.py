@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import enum
 
-from attrs import frozen
+from msgspec import Struct
 
 
 class EndingKind(enum.Enum):
@@ -32,8 +32,7 @@ class EndingKind(enum.Enum):
     """swapd asked for the end: a stop, a start that took too long, or the daemon's own shutdown."""
 
 
-@frozen
-class Ending:
+class Ending(Struct, frozen=True):
     """How an instance came to its end."""
 
     kind: EndingKind
@@ -49,8 +48,7 @@ class Ending:
     instance wrote to stderr (at most 2 KiB, control characters escaped)."""
 
 
-@frozen
-class Spawned:
+class Spawned(Struct, frozen=True):
     """The process runs; `pid` is the leader of its group and session."""
 
     model: str
@@ -58,16 +56,14 @@ class Spawned:
     pid: int
 
 
-@frozen
-class Ready:
+class Ready(Struct, frozen=True):
     """The health endpoint answered 200, or the model has none and the process runs."""
 
     model: str
     gen: int
 
 
-@frozen
-class StartTimedOut:
+class StartTimedOut(Struct, frozen=True):
     """Not ready within the limit. The process is being torn down; `Gone` follows."""
 
     model: str
@@ -77,16 +73,14 @@ class StartTimedOut:
     """For people: the limit, the last probe's result, then the last lines of stderr."""
 
 
-@frozen
-class StopStuck:
+class StopStuck(Struct, frozen=True):
     """The process has not ended ten seconds after SIGKILL: only the kernel can say when it will."""
 
     model: str
     gen: int
 
 
-@frozen
-class Gone:
+class Gone(Struct, frozen=True):
     """No process of this instance exists any more."""
 
     model: str

@@ -5,15 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from attrs import frozen
+from msgspec import Struct
 
 from swapd.nursery.records import ModelRecord
 from swapd.nursery.scheduler import Scheduler
 from swapd.nursery.states import ModelState
 
 
-@frozen
-class ModelSnapshot:
+class ModelSnapshot(Struct, frozen=True):
     """One model at one moment. Times are monotonic seconds on trio's clock."""
 
     id: str
@@ -36,8 +35,7 @@ class ModelSnapshot:
     average_load_s: float | None
 
 
-@frozen
-class Snapshot:
+class Snapshot(Struct, frozen=True):
     """All models, by id in byte order."""
 
     models: Mapping[str, ModelSnapshot]

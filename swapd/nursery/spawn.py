@@ -30,15 +30,14 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from attrs import frozen
+from msgspec import Struct
 
 from swapd.nursery.launcher import LaunchError
 
 _NOT_INHERITED = re.compile(r"LISTEN_(FDS|PID|FDNAMES)|NOTIFY_SOCKET|WATCHDOG_\w+")
 
 
-@frozen
-class Child:
+class Child(Struct, frozen=True):
     """A process just started: its pid and the read ends of its output."""
 
     pid: int

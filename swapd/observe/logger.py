@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Protocol
 
-from attrs import define
+from msgspec import Struct
 
 from swapd.observe.text import encode, escape_message
 from swapd.observe.timestamps import Timestamp
@@ -33,8 +33,7 @@ class Level(enum.IntEnum):
         return cls[name.upper()]
 
 
-@define(eq=False)  # not frozen: one is made for every request, and freezing would triple the price
-class LogEntry:
+class LogEntry(Struct, eq=False):
     """One line before it has a shape. `when_ns` is wall-clock time in nanoseconds since the epoch."""
 
     level: Level

@@ -14,7 +14,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 import trio
-from attrs import frozen
+from msgspec import Struct
 
 from swapd.observe.console import Console
 from swapd.observe.lines import LineBuffer
@@ -33,8 +33,7 @@ PARTIAL_LINE_S: Final = 0.2
 """How long `mux` and standard output wait for the rest of a line that a process has begun to print."""
 
 
-@frozen
-class LogSettings:
+class LogSettings(Struct, frozen=True):
     """What of the configuration concerns the logs; all of it can change while the daemon runs.
 
     `to_stdout` is one of "proxy", "upstream", "both" and "none".

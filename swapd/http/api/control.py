@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Protocol
 
-from attrs import frozen
+from msgspec import Struct
 
 from swapd.nursery.states import RUNNING, ModelState
 from swapd.observe.logs import Logs
@@ -39,8 +39,7 @@ class ModelManager(Protocol):
         """Stop these models, or all; returns when they have stopped."""
 
 
-@frozen
-class Control:
+class Control(Struct, frozen=True):
     """Handed to every handler. `config` gives the configuration in force, which a reload may replace;
     `now` is wall-clock time in seconds since the epoch."""
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 import enum
 
 import trio
-from attrs import define
+from msgspec import Struct
 
 from swapd.config import ModelConfig
 from swapd.http.errors import ErrorAnswer, Rejected, from_refusal, header
@@ -38,8 +38,7 @@ from swapd.nursery.manager import Manager
 from swapd.observe.logger import Logger
 
 
-@define(eq=False)
-class Outgoing:
+class Outgoing(Struct, eq=False):
     """A request as it is to leave for a local model."""
 
     model: ModelConfig

@@ -16,11 +16,9 @@ import re
 from decimal import Decimal
 
 import msgspec
-from attrs import define
 
 
-@define(eq=False)
-class JsonFields:
+class JsonFields(msgspec.Struct, eq=False):
     """What a body says. `model` is empty if it names none.
 
     Its value begins at or, if `end` is None, somewhere behind `start`: most bodies are never edited.

@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Iterator
 from urllib.parse import quote, unquote_to_bytes
 
-from attrs import frozen
+from msgspec import Struct
 
 PREFIX = b"/upstream/"
 
@@ -20,8 +20,7 @@ MAX_NAME_PIECES = 64
 _SEPARATOR = re.compile(rb"/|%2[Ff]")
 
 
-@frozen
-class Addressed:
+class Addressed(Struct, frozen=True):
     """What a path below `/upstream/` addresses."""
 
     name: str

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from attrs import define
+from msgspec import Struct
 
 from swapd.http.errors import header
 from swapd.http.proxy.forms import first_value
@@ -10,8 +10,7 @@ from swapd.http.proxy.json_fields import JsonFields, read_fields
 from swapd.http.server.asgi import Scope
 
 
-@define(eq=False)
-class Requested:
+class Requested(Struct, eq=False):
     """What the client asks for. `name` is as it was sent, and empty if the request names no model."""
 
     name: str

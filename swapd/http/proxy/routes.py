@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from attrs import frozen
+from msgspec import Struct
 
 
-@frozen
-class ModelRoute:
+class ModelRoute(Struct, frozen=True):
     """One path whose requests go to the model they name."""
 
     methods: frozenset[str]

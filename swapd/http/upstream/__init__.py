@@ -1,7 +1,7 @@
 """The client side: plain-http HTTP/1.1 to upstreams on trio, with a keep-alive pool per upstream.
 
-`UpstreamPool` is the raw layer the hot path uses. `UpstreamTransport` in `transport` is httpx on top of it; it
-is imported from there, so that a daemon that does not use httpx does not load it.
+`UpstreamPool` is the raw layer the hot path uses. `UpstreamTransport`, in `transport`, is httpx on top of it.
+It is imported from there, so that only who uses httpx loads it.
 """
 
 from swapd.http.upstream.address import BaseURL

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from urllib.parse import quote, urlsplit
 
-from attrs import frozen
+from msgspec import Struct
 
 from swapd.http.upstream.errors import UnsupportedURL
 
@@ -12,8 +12,7 @@ _KEEP = "/%:@!$&'()*+,;=-._~?"
 """Left alone when a configured path or query is made fit for the wire; an escape written there stays one."""
 
 
-@frozen
-class BaseURL:
+class BaseURL(Struct, frozen=True):
     """The base URL of an upstream (`proxy` in the configuration)."""
 
     host: str

@@ -18,7 +18,8 @@ from math import inf
 from typing import Any
 
 import trio
-from attrs import define, field, frozen
+from attrs import define, field
+from msgspec import Struct
 
 from swapd.http.upstream.errors import ConnectFailed, ConnectTimedOut
 
@@ -28,8 +29,7 @@ NAME_CACHE_S = 30.0
 _IN_PROGRESS = frozenset({errno.EINPROGRESS, errno.EWOULDBLOCK, errno.EINTR})
 
 
-@frozen
-class _Endpoint:
+class _Endpoint(Struct, frozen=True):
     """One socket address to try."""
 
     family: socket.AddressFamily

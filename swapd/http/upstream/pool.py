@@ -14,7 +14,7 @@ from collections import deque
 from math import inf
 
 import trio
-from attrs import define, frozen
+from msgspec import Struct
 
 from swapd.http.upstream.address import BaseURL
 from swapd.http.upstream.connection import Connection
@@ -38,8 +38,7 @@ _BODY_EXPECTED = frozenset({b"POST", b"PUT", b"PATCH"})
 """Methods whose requests say `Content-Length: 0` when there is no body (RFC 9110 §8.6)."""
 
 
-@frozen
-class Timeouts:
+class Timeouts(Struct, frozen=True):
     """Limits in seconds; 0 means none."""
 
     connect_s: float = 30.0
@@ -226,8 +225,7 @@ class UpstreamPool:
             idle.popleft().close()
 
 
-@define(eq=False)
-class _Request:
+class _Request(Struct, eq=False):
     """One request, ready to be sent: `start` in one piece, then `tail`, then what `stream` yields."""
 
     is_head: bool

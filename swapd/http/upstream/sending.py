@@ -10,7 +10,8 @@ from __future__ import annotations
 from collections.abc import AsyncIterable, Callable
 
 import trio
-from attrs import define, field, frozen
+from attrs import define, field
+from msgspec import Struct
 
 from swapd.http.upstream.connection import Connection
 from swapd.http.upstream.errors import BodyFailed, BodyLengthMismatch, ConnectionLost, SendTimedOut
@@ -19,8 +20,7 @@ PIECE_SIZE = 256 * 1024
 """A body that is there as a whole is sent in pieces of this size, each with the full send timeout."""
 
 
-@frozen
-class StreamedBody:
+class StreamedBody(Struct, frozen=True):
     """A request body that is still arriving.
 
     `length` is what its `Content-Length` says, in bytes; None if that is unknown, then it is sent in chunks

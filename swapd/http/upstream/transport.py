@@ -7,7 +7,7 @@ from typing import Any
 
 import httpx
 import trio
-from attrs import evolve
+from msgspec import structs
 
 from swapd.http.upstream.address import BaseURL
 from swapd.http.upstream.errors import (
@@ -58,7 +58,7 @@ class UpstreamTransport(httpx.AsyncBaseTransport):
                 request.url.raw_path,
                 [(name, value) for name, value in request.headers.raw if name.lower() not in _FRAMING],
                 _body(request),
-                timeouts=evolve(
+                timeouts=structs.replace(
                     self._timeouts,
                     connect_s=limits.get("connect") or self._timeouts.connect_s,
                     response_header_s=limits.get("read") or self._timeouts.response_header_s,

@@ -8,11 +8,10 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from attrs import frozen
+from msgspec import Struct
 
 
-@frozen
-class View:
+class View(Struct, frozen=True):
     """What a policy may look at: the models that hold memory now or soon will, in byte order, without the
     target.
     """

@@ -12,13 +12,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from attrs import frozen
+from msgspec import Struct
 
 from swapd.nursery.policy import View
 
 
-@frozen
-class Group:
+class Group(Struct, frozen=True):
     """One group of the configuration; `members` are model ids."""
 
     name: str

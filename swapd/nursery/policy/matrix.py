@@ -18,7 +18,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 
-from attrs import field, frozen
+from msgspec import Struct, field
 
 from swapd.nursery.policy import View
 
@@ -26,29 +26,25 @@ CACHED_DECISIONS = 4096
 """How many (target, running) pairs are remembered: queues ask the same question again at every event."""
 
 
-@frozen
-class Leaf:
+class Leaf(Struct, frozen=True):
     """The one set that holds just this model."""
 
     model: str
 
 
-@frozen
-class Reference:
+class Reference(Struct, frozen=True):
     """The family of the set of that name."""
 
     name: str
 
 
-@frozen
-class AnyOf:
+class AnyOf(Struct, frozen=True):
     """The families of the parts, one after the other."""
 
     parts: tuple[Expression, ...]
 
 
-@frozen
-class AllOf:
+class AllOf(Struct, frozen=True):
     """Every union of one set of each part."""
 
     parts: tuple[Expression, ...]
@@ -62,15 +58,14 @@ Masks = tuple[int, ...]
 EMPTY: Masks = (0,)
 
 
-@frozen(eq=False)
-class _Node:
+class _Node(Struct, frozen=True, eq=False):
     """An expression made ready for questions: which models occur below it, and in which parts."""
 
     all_of: bool
     model: str | None
     parts: tuple[_Node, ...]
     support: frozenset[str]
-    parts_with: Mapping[str, tuple[int, ...]] = field(factory=dict)
+    parts_with: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
 
     def project(self, bits: Mapping[str, int], memo: dict[int, Masks]) -> Masks:
         """The maximal masks of this family over the models in `bits`."""

@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from math import inf
 
-from attrs import define, evolve, field
+from attrs import define, field
+from msgspec import structs
 
 from swapd.nursery.events import (
     CallDone,
@@ -349,4 +350,4 @@ LIVE = (ModelState.STARTING, ModelState.READY, ModelState.STOPPING)
 
 def rules(**changes: object) -> ModelRules:
     """Rules with small numbers, for tests."""
-    return evolve(ModelRules(launch=1), **changes)
+    return structs.replace(ModelRules(launch=1), **changes)
