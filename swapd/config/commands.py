@@ -8,6 +8,7 @@ from __future__ import annotations
 from attrs import frozen
 
 _BLANKS = " \t\n"
+_TO_BLANK = str.maketrans("\t\n", "  ")
 _ESCAPED_IN_QUOTES = '$`"\\'
 _SHELL_WORDS = frozenset({"|", "||", "&&", "&", ";", ">", ">>", "<", "2>&1", "2>", "&>"})
 
@@ -39,8 +40,10 @@ def split(text: str) -> tuple[str, ...]:
 
 def split_words(text: str) -> Words:
     """The words of a command, with what looks like a mistake in it."""
-    if not any(character in text for character in "'\"\\#\n"):
-        words = tuple(word for word in text.replace("\t", " ").split(" ") if word)
+    if not any(character in text for character in "'\"\\"):
+        # Nothing is quoted, as in most commands: the words are what stands between blanks.
+        plain = without_comments(text).translate(_TO_BLANK)
+        words = tuple(word for word in plain.split(" ") if word)
         return Words(words, "", tuple(word for word in words if word in _SHELL_WORDS))
     return _Splitter(_joined_lines(text)).run()
 
