@@ -10,13 +10,14 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from bench import footprint, memory, readiness, report, streams, throughput
+from bench import config_load, footprint, memory, readiness, report, streams, throughput
+from bench.budget import SWAPD
 from bench.results import Results
 from bench.scale import FULL, QUICK, Scale
 from bench.targets import Target, make_targets
 from bench.tools import HERE, Tools
 
-PARTS = ("start", "idle", "requests", "streams", "readiness", "memory")
+PARTS = ("config", "start", "idle", "requests", "streams", "readiness", "memory")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -48,7 +49,11 @@ def _measure(part: str, targets: list[Target], tools: Tools, scale: Scale, resul
         "readiness": lambda: readiness.measure(proxies, scale, results),
         "memory": lambda: memory.measure(proxies, scale, results),
     }
-    if part == "start":
+    if part == "config":
+        for target in targets:
+            if target.name == SWAPD:
+                config_load.measure(target, scale, results)
+    elif part == "start":
         direct = [target for target in targets if not target.proxied]
         with_targets(direct, lambda: footprint.measure_start(proxies, scale, results))
     else:
