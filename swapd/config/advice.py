@@ -43,7 +43,7 @@ def advise(config: Config, environ: Mapping[str, str], places: Places) -> None:
         *_machine(config, environ),
         *_short_ttls(config),
         *_proxies(config),
-        *_routing(config),
+        *_routing(config, places),
         *_names(config),
     ):
         places.advice(advice.code, advice.path, advice.message, advice.hint)
@@ -136,13 +136,16 @@ def _proxies(config: Config) -> Iterator[Advice]:
                 )
 
 
-def _routing(config: Config) -> Iterator[Advice]:
+def _routing(config: Config, places: Places) -> Iterator[Advice]:
     routing = config.routing
+    groups: KeyPath = ("routing", "router", "settings", "groups")
+    if places.is_given("groups"):
+        groups = ("groups",)  # the older place; both at once are refused
     for name, group in routing.groups.items():
         if len(group.members) == 1 and name != "(default)" and group.exclusive and not group.persistent:
             yield Advice(
                 "group-single",
-                ("routing", "router", "settings", "groups", name),
+                (*groups, name),
                 f"the group {quoted(name)} has one member, which acts as if it were in no group",
                 "add members, or remove the group",
             )

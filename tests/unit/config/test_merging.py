@@ -138,7 +138,9 @@ def test_macros_and_sets_keep_the_order_of_the_files(tmp_path: Path) -> None:
 def test_an_anchor_is_local_to_its_file(tmp_path: Path) -> None:
     # Given equally named anchors in two files
     for name, model_id in (("a", "owl"), ("b", "wren")):
-        text = f'x-{name}: &defaults {{cmd: "{name}", proxy: "http://h"}}\nmodels: {{{model_id}: *defaults}}\n'
+        text = (
+            f'x-{name}: &defaults {{cmd: "{name}", proxy: "http://h"}}\nmodels: {{{model_id}: *defaults}}\n'
+        )
         (tmp_path / f"{name}.yaml").write_text(text)
 
     # When they are loaded

@@ -12,18 +12,13 @@ from swapd.config import loads
 from swapd.config.codes import ADVICE, ERRORS, WARNINGS
 
 from .case_files import ENVIRONMENT, Case, read_cases
+from .test_advice import REMARKS
+from .test_merging import MERGES
+from .test_sources import REFUSALS
 
 ERROR_CASES = read_cases("errors.cases")
 WARNING_CASES = read_cases("warnings.cases")
-IN_OTHER_TESTS = {  # they need files
-    "source-missing",
-    "source-overlap",
-    "source-none",
-    "source-unreadable",
-    "merge-duplicate",
-    "merge-conflict",
-    "merge-kind",
-}
+WITH_FILES = {refusal.code for refusal in REFUSALS} | {merge.code for merge in MERGES if merge.at}
 
 
 @pytest.mark.parametrize("case", ERROR_CASES, ids=str)
@@ -51,8 +46,9 @@ def test_warning_is_found_at_its_place(case: Case) -> None:
 
 
 def test_every_code_has_a_case() -> None:
-    assert {case.code for case in ERROR_CASES} | IN_OTHER_TESTS == set(ERRORS)
+    assert {case.code for case in ERROR_CASES} | WITH_FILES == set(ERRORS)
     assert {case.code for case in WARNING_CASES} == set(WARNINGS)
+    assert {remark.code for remark in REMARKS} == set(ADVICE)
 
 
 def test_every_problem_has_a_hint() -> None:
