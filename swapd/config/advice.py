@@ -76,7 +76,7 @@ def _missing_files(id: str, model: ModelConfig) -> Iterator[Advice]:
             yield Advice(
                 "file-missing",
                 ("models", id, "cmd"),
-                f"the file {quoted(file)} of model {quoted(id)} does not exist on this machine",
+                f"the file {quoted(file, limit=500)} of model {quoted(id)} does not exist on this machine",
             )
 
 

@@ -103,7 +103,7 @@ def _read_key_file(name: str, index: int, path: KeyPath, places: Places) -> str 
     places.error(
         "api-key-file",
         path,
-        f"the key file {quoted(name)} of apiKeys[{index}] cannot be used: {reason}",
+        f"the key file {quoted(name, limit=500)} of apiKeys[{index}] cannot be used: {reason}",
         "name a file that holds the key alone and that the daemon may read",
     )
     return None

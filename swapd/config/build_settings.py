@@ -93,7 +93,9 @@ def _check_store(keys: RootKeys, places: Places) -> None:
         places.error(
             "store-path",
             ("store", "path"),
-            f"store.path {quoted(path)} cannot be used: {reason}" if given else "the store has no path",
+            f"store.path {quoted(path, limit=500)} cannot be used: {reason}"
+            if given
+            else "the store has no path",
             "name a file in a directory that may be written, or remove store to keep rows in memory",
         )
 
@@ -110,7 +112,7 @@ def _store_trouble(path: str) -> str:
         if file.exists():
             return "" if os.access(file, os.W_OK) else "the file may not be written"
         if not file.parent.is_dir():
-            return f"there is no directory {quoted(str(file.parent))}"
+            return f"there is no directory {quoted(str(file.parent), limit=500)}"
         return "" if os.access(file.parent, os.W_OK | os.X_OK) else "its directory may not be written"
     except OSError as error:
         return error.strerror or "the path is not valid"

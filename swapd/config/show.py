@@ -13,8 +13,8 @@ from typing import Any
 from swapd.config.configuration import Config
 from swapd.config.declare import keys_of
 from swapd.config.expressions import AllOf, Expression, Model, Reference, models
-from swapd.config.kinds import Duration, Kind
-from swapd.config.model import ModelConfig
+from swapd.config.kinds import Duration, Kind, Seconds
+from swapd.config.model import ModelConfig, ModelKeys
 from swapd.config.names import ApiKey, Peer
 from swapd.config.patterns import Regex
 from swapd.config.routing import DEFAULT_GROUP, Group, Matrix, MemorySettings
@@ -24,6 +24,7 @@ from swapd.config.yaml_writer import Commented, scalar_text, to_yaml
 
 MASK = "********"
 _SECRET_NAME = re.compile(r"key|token|secret|password|passwd|credential", re.IGNORECASE)
+_SECONDS = Seconds()
 _IDENT = re.compile(r"[\w.-]+")
 
 
@@ -113,21 +114,22 @@ def _model(model: ModelConfig, hide: Hide, *, comments: bool) -> dict[str, Any]:
     values = section(model)
     values.pop("macros", None)
     values.pop("healthCheckTimeout", None)
+    values["health"].pop("timeout", None)
     if hide is _masked:
         values["env"] = masked_environment(model.env)
     values.update(
         {
             "sendLoadingState": model.send_loading_state,
-            "maxWait": plain(model.max_wait_s, None),
-            "queueTimeout": plain(model.queue_timeout_s, None),
-            "health": {**values["health"], "timeout": model.health_timeout_s},
+            "maxWait": plain(model.max_wait_s, _SECONDS),
+            "queueTimeout": plain(model.queue_timeout_s, _SECONDS),
+            "health": {"timeout": plain(model.health_timeout_s, _SECONDS), **values["health"]},
         }
     )
     if comments:
         words = " ".join(scalar_text(word) for word in model.argv)
         port = "" if model.port is None else f"port {model.port}; "
         values["cmd"] = Commented(values["cmd"], f"{port}words: {words}")
-    return values
+    return {name: values[name] for name in keys_of(ModelKeys) if name in values}
 
 
 def _routing(config: Config, *, comments: bool) -> dict[str, Any]:
@@ -146,8 +148,8 @@ def _routing(config: Config, *, comments: bool) -> dict[str, Any]:
             "settings": {
                 "fifo": {
                     "priority": dict(routing.priorities),
-                    "maxWait": plain(routing.max_wait_s),
-                    "minLoaded": plain(routing.min_loaded_s),
+                    "maxWait": plain(routing.max_wait_s, _SECONDS),
+                    "minLoaded": plain(routing.min_loaded_s, _SECONDS),
                 }
             },
         },
