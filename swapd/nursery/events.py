@@ -81,15 +81,17 @@ class Ticket:
     """One admitted request: waiting for a decision or, once granted, a lease on one instance of its model.
 
     The state is `slot` (see `Slot`), `gen` (the instance it was granted) and what the queue keeps on it:
-    `sequence` (order of arrival), `arrived_at`, `queued_at` (monotonic seconds, `queued_at` set when it
-    first queues) and `position` (1-based place in the queue, None when not queued), which a progress
-    display may read at any time."""
+    `sequence` (order of arrival), `priority` (the one in force, higher goes first), `arrived_at` and
+    `queued_at` (monotonic seconds: when it was admitted, or had to wait once more; when it first queued) and
+    `position` (1-based place in the queue, None when not queued), which a progress display may read at any
+    time."""
 
     __slots__ = (
         "arrived_at",
         "gen",
         "model",
         "position",
+        "priority",
         "queue_timeout_s",
         "queued_at",
         "ready_only",
@@ -108,6 +110,7 @@ class Ticket:
         self.slot = Slot.WAITING
         self.gen = 0
         self.sequence = 0
+        self.priority = 0
         self.arrived_at = 0.0
         self.queued_at: float | None = None
         self.position: int | None = None

@@ -1,9 +1,9 @@
 """One upstream process, from the spawn to the last of its descendants.
 
-    launch ──▶ Spawned ──▶ probing ──▶ Ready ──────────────▶ running
-      │                      │ └─ limit ▶ StartTimedOut ─┐      │
-      │                      │                           │      │
-      │ failed, or a stop    ├─ stop wanted, cancelled ──┴──────┼──▶ stop the tree ──▶ Gone
+    launch ──▶ Spawned ──▶ probing ──▶ Ready ──────────────▶ running ─ no sign of life ▶ Unresponsive ─┐
+      │                      │ └─ limit ▶ StartTimedOut ─┐      │                                      │
+      │                      │                           │      │                                      │
+      │ failed, or a stop    ├─ stop wanted, cancelled ──┴──────┼──▶ stop the tree ──▶ Gone ◀──────────┘
       ▼ came first           └─ process ended by itself ────────┴──▶ clean up ───────▶ Gone
      Gone
 
@@ -35,12 +35,14 @@ from swapd.nursery.readiness import FIRST_DELAY_S, OutputHints, ProbePace
 from swapd.nursery.reports import (
     Ending,
     EndingKind,
+    Exited,
     Gone,
     InstanceReport,
     Ready,
     Spawned,
     StartTimedOut,
     StopStuck,
+    Unresponsive,
 )
 
 _PROBE_LIMIT_S = 2.0
@@ -48,6 +50,26 @@ _ABORT_GRACE_S = 5.0
 _CANCEL_GRACE_S = 1.0
 _LOOK_WHETHER_STUCK_S = 1.0
 _READY_AT_ONCE = ProbeResult(ProbeKind.READY)
+
+
+class Liveness(Struct, frozen=True):
+    """A ready server is checked every `interval_s` seconds; `failures` bad checks in a row end it, if no
+    response has brought anything meanwhile: some servers answer no check while they compute."""
+
+    interval_s: float
+    failures: int
+
+
+class Activity:
+    """What has come from an instance in response to requests: a number that only grows.
+
+    Whoever relays responses adds to `chunks` for every piece that arrives; the liveness checks look at it.
+    """
+
+    __slots__ = ("chunks",)
+
+    def __init__(self) -> None:
+        self.chunks = 0
 
 
 class InstanceSpec(Struct, frozen=True):
@@ -64,6 +86,9 @@ class InstanceSpec(Struct, frozen=True):
     ready_hint: re.Pattern[str] | None = None
     """Output that says the server is about to be ready."""
 
+    liveness: Liveness | None = None
+    """How to notice that a ready server has died inside; None: only by the end of its process."""
+
 
 class InstanceControl:
     """The handle by which the owner of an instance ends it. Made before `run_instance` is called.
@@ -76,6 +101,7 @@ class InstanceControl:
         self._grace: StopGrace | None = None
         self._wanted = trio.Event()
         self._process: Process | None = None
+        self.activity = Activity()
 
     def request_stop(self, grace_s: float) -> None:
         """End the process, killing what is left of it after `grace_s` seconds. May be called at any
@@ -109,9 +135,10 @@ async def run_instance(
 ) -> None:
     """Start a process, tell when it is ready, and return when its whole tree is gone.
 
-    Reports `Spawned`, then `Ready` or `StartTimedOut` if it comes to that, `StopStuck` if the process
-    does not go when it is killed, and `Gone` exactly once, at the end. `report` and `output` are called
-    synchronously and must not block.
+    Reports `Spawned`, then `Ready` or `StartTimedOut` if it comes to that, `Exited` or `Unresponsive` if a
+    ready process ends by itself or fails its liveness checks, `StopStuck` if it does not go when it is
+    killed, and `Gone` exactly once, at the end. `report` and `output` are called synchronously and must not
+    block.
 
     Cancelling it stops the process with a grace of one second, shielded: it returns after at most that
     and some two seconds of clean-up, unless the kernel does not let go of the process.
@@ -124,8 +151,8 @@ async def run_instance(
 
 
 class _Instance:
-    """The course of `run_instance`. The mutable state: whether the process became ready, and how it
-    ended."""
+    """The course of `run_instance`. The mutable state: whether the process became ready, whether it then gave
+    no sign of life any more, and how it ended."""
 
     def __init__(
         self,
@@ -144,6 +171,7 @@ class _Instance:
         self._output = output
         self._hints: OutputHints | None = None
         self._ready = False
+        self._unresponsive = False
         self.ending = Ending(EndingKind.STOPPED, message="stopped before it was started")
 
     async def run(self) -> None:
@@ -173,22 +201,24 @@ class _Instance:
     async def _watch(self, process: Process) -> ExitStatus | None:
         """Until the process ends by itself (returns how) or is to be ended (returns None)."""
         exited: ExitStatus | None = None
+        launch = self._spec.launch
 
         async def see_exit() -> None:
             nonlocal exited
             exited = await process.wait()
+            if self._ready and not self._control._wanted.is_set():
+                self._report(Exited(launch.model, launch.gen))
             nursery.cancel_scope.cancel()
 
-        async def see_it_become_ready() -> None:
-            if not await self._become_ready(process):
+        async def see_it_become_ready_and_stay_alive() -> None:
+            if not (await self._become_ready(process) and await self._stay_alive(process)):
                 nursery.cancel_scope.cancel()
 
-        launch = self._spec.launch
         self._report(Spawned(launch.model, launch.gen, process.pid))
         async with trio.open_nursery() as nursery:
             nursery.start_soon(see_exit)
             nursery.start_soon(self._cancel_when_stop_is_wanted, nursery.cancel_scope)
-            nursery.start_soon(see_it_become_ready)
+            nursery.start_soon(see_it_become_ready_and_stay_alive)
         return exited
 
     async def _become_ready(self, process: Process) -> bool:
@@ -226,10 +256,33 @@ class _Instance:
             if trio.current_time() >= deadline:
                 return result
 
+    async def _stay_alive(self, process: Process) -> bool:
+        """Check a ready process for as long as it gives signs of life; False when it does not any more, which
+        has been reported then. True at once if it is not to be checked."""
+        url, liveness = self._spec.check_url, self._spec.liveness
+        if not self._ready or url is None or liveness is None:
+            return True
+        failures, heard = 0, self._control.activity.chunks
+        while True:
+            await trio.sleep(liveness.interval_s)
+            result = await self._prober.probe(url, _PROBE_LIMIT_S)
+            if result.kind is ProbeKind.READY or self._control.activity.chunks != heard:
+                failures, heard = 0, self._control.activity.chunks
+                continue
+            failures += 1
+            if failures >= liveness.failures:
+                break
+        if process.poll() is None and not self._control._wanted.is_set():
+            self._unresponsive = True
+            text = f"no sign of life: {failures} health checks failed in a row (the last: {result.detail})"
+            launch = self._spec.launch
+            self._report(Unresponsive(launch.model, launch.gen, _with_stderr(text, process)))
+        return False
+
     async def _tear_down(self, process: Process, exited: ExitStatus | None) -> None:
         """Remove every trace of the process, whether it has ended by itself or is to be ended now."""
         wanted = self._control._wanted.is_set()
-        if not self._ready:
+        if not self._ready or self._unresponsive:
             self._control.request_stop(_ABORT_GRACE_S)
         elif not wanted:
             self._control.request_stop(_CANCEL_GRACE_S)

@@ -40,6 +40,10 @@ class LaunchSpec(Struct, frozen=True):
     stop_argv: tuple[str, ...] = ()
     """The command that stops the instance, `${PID}` standing for the leader's pid. Empty: SIGTERM."""
 
+    detached: bool = False
+    """The command may exit with status 0 and leave the server in the background: `Process.wait` and `poll` do
+    not take that for the end, and `stop` runs the stop command all the same."""
+
     own_port: int | None = None
     """The port swapd itself assigned. Nothing may listen on it when the process is started."""
 

@@ -7,9 +7,14 @@ from typing import TYPE_CHECKING
 import trio
 
 from swapd.nursery.events import Refusal, Revocation, Slot, Ticket
+from swapd.nursery.instance import Activity
 
 if TYPE_CHECKING:
     from swapd.nursery.manager import Manager
+
+
+NO_ACTIVITY = Activity()
+"""What a ticket has that is no lease yet."""
 
 
 class Refused(Exception):
@@ -27,7 +32,7 @@ class Lease(Ticket):
     the reason in `revoked`. An instance that dies leaves 250 ms to deliver what it had sent already. Call
     `release` exactly once, whatever happened; it never blocks."""
 
-    __slots__ = ("_decided", "_manager", "base_url", "revoked", "scope")
+    __slots__ = ("_decided", "_manager", "activity", "base_url", "revoked", "scope")
 
     def __init__(
         self,
@@ -42,6 +47,8 @@ class Lease(Ticket):
         self._decided: trio.Event | None = None
         self.base_url = ""
         """Where the instance listens, without a slash at the end: "http://localhost:5800"."""
+        self.activity = NO_ACTIVITY
+        """To be counted up for every piece of a response that arrives from the instance."""
         self.scope = trio.CancelScope()
         self.revoked: Revocation | None = None
 

@@ -14,6 +14,7 @@ from swapd.nursery.records import ModelRecord
 def reserve(record: ModelRecord, ticket: Ticket, sequence: int, now: float) -> None:
     """Admit the ticket as number `sequence`."""
     ticket.sequence = sequence
+    ticket.priority = record.rules.priority
     ticket.arrived_at = now
     ticket.record = record
     record.reserved += 1

@@ -21,7 +21,6 @@ from swapd.nursery.events import (
     StopReason,
 )
 from swapd.nursery.records import ABORT_GRACE_S, ModelRecord
-from swapd.nursery.reports import Gone
 from swapd.nursery.states import ModelState, check_transition
 
 SHUTDOWN_GRACE_MIN_S = 2.0
@@ -52,7 +51,7 @@ class Lifecycle:
         self._next_gen += 1
         record.launch = record.rules.launch
         record.started_at = self._context.now
-        record.condemned = None
+        self._context.timers.clear(("restart", record.id))
         self.change_state(record, ModelState.STARTING)
         self._context.emit(Spawn(record.id, record.gen))
 
@@ -67,14 +66,27 @@ class Lifecycle:
             self.change_state(record, ModelState.STOPPING)
         self._context.emit(Stop(record.id, record.gen, grace_s, reason))
 
-    def condemn(self, record: ModelRecord, reason: StopReason) -> None:
-        """Grant no new leases; stop the instance when the last one has ended, or when its time is over."""
+    def condemn(self, record: ModelRecord, reason: StopReason, timeout_s: float | None = None) -> None:
+        """Grant no new leases; stop the instance when the last one has ended, or when its time is over.
+
+        Condemned once more it is not given more time.
+        """
         record.condemned = reason
-        if record.leased:
-            drain_s = self._context.settings.reload_drain_s
-            self._context.timers.set(("condemned", record.id), self._context.now + drain_s)
-        else:
-            self.stop(record, reason)
+        record.condemned_grace_s = timeout_s
+        drain_s = self._context.settings.reload_drain_s
+        self._context.timers.bring_forward(("condemned", record.id), self._context.now + drain_s)
+        if not record.leased:
+            self.stop_condemned(record)
+
+    def stop_condemned(self, record: ModelRecord) -> None:
+        assert record.condemned
+        self.stop(record, record.condemned, record.condemned_grace_s)
+
+    def pardon(self, record: ModelRecord) -> None:
+        """Take back the sentence of `condemn`."""
+        record.condemned = None
+        record.condemned_grace_s = None
+        self._context.timers.clear(("condemned", record.id))
 
     def change_state(self, record: ModelRecord, new: ModelState) -> None:
         old = record.state
@@ -105,31 +117,50 @@ class Lifecycle:
                 ("stable", record.id), now + self._context.settings.breaker.stable_after_s
             )
 
-    def gone(self, record: ModelRecord, report: Gone) -> None:
+    def gone(self, record: ModelRecord) -> None:
         """The instance's processes are gone: end its leases. The breaker has its say separately."""
         record.pid = None
-        record.stuck = False
-        record.condemned = None
+        record.stuck = record.exited = False
         self.change_state(record, ModelState.STOPPED)
+        self._cut_leases(record)
+
+    def exited(self, record: ModelRecord) -> None:
+        """The leader has ended by itself: end the leases now; the rest of the tree still has to go."""
+        record.exited = True
+        self._cut_leases(record)
+
+    def unresponsive(self, record: ModelRecord) -> None:
+        """The instance is as good as gone: end its leases now, although its processes still have to go."""
+        self.change_state(record, ModelState.STOPPING)
+        self._cut_leases(record)
+
+    def _cut_leases(self, record: ModelRecord) -> None:
         for ticket in record.leased:
             self._context.emit(Revoke(ticket, Revocation.UPSTREAM_LOST))
         record.orphaned.update(record.leased)
         record.leased.clear()
 
-    def start_failed(self, record: ModelRecord, refusal: Refusal) -> bool:
-        """Count a failed start; return whether the breaker is open now."""
+    def start_failed(self, record: ModelRecord, refusal: Refusal) -> float | None:
+        """Count a failed start; return until when the breaker is open now, if it is."""
         retry_at = self._count_failure(record, refusal.message)
         self._context.emit(StartFailed(record.id, record.gen, refusal.message, retry_at))
-        return retry_at is not None
+        return retry_at
 
-    def crashed(self, record: ModelRecord, message: str) -> None:
-        """Count the crash of a ready instance; one that was stable for long begins a new series."""
+    def crashed(self, record: ModelRecord, message: str) -> float | None:
+        """Count the crash of a ready instance; one that was stable for long begins a new series.
+
+        Returns until when the breaker is open now, if it is.
+        """
         if self._context.now - record.ready_at >= self._context.settings.breaker.stable_after_s:
             record.breaker.reset()
         retry_at = self._count_failure(record, message)
         self._context.emit(Crashed(record.id, record.gen, message, retry_at))
+        return retry_at
+
+    def arm_restart(self, record: ModelRecord, at: float) -> None:
+        """Start the model again at that time, if it is configured to come back by itself."""
         if record.rules.auto_restart and not record.removed and not self._context.shutting_down:
-            self._context.timers.set(("restart", record.id), retry_at or self._context.now)
+            self._context.timers.set(("restart", record.id), at)
 
     def _count_failure(self, record: ModelRecord, cause: str) -> float | None:
         """Return until when the breaker is open now, if it is."""
@@ -158,7 +189,7 @@ class Lifecycle:
         if record.state is not ModelState.READY:
             return
         if record.condemned:
-            self.stop(record, record.condemned)
+            self.stop_condemned(record)
         else:
             self.arm_ttl(record)
 

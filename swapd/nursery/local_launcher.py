@@ -107,10 +107,11 @@ class LocalProcess:
         return self._output.stderr_tail
 
     def poll(self) -> ExitStatus | None:
-        return self._exit.poll()
+        status = self._exit.poll()
+        return None if status is not None and self._in_background(status) else status
 
     async def wait(self) -> ExitStatus:
-        return await self._while_draining(self._exit.wait)
+        return await self._while_draining(self._wait_for_the_end)
 
     async def stop(self, grace: StopGrace) -> ExitStatus:
         status = await self._while_draining(partial(self._end_leader, grace))
@@ -135,6 +136,16 @@ class LocalProcess:
         if not self._exit.reaped:
             self._tree.kill()
 
+    async def _wait_for_the_end(self) -> ExitStatus:
+        status = await self._exit.wait()
+        if self._in_background(status):
+            await trio.sleep_forever()  # nobody tells when a server ends that is not our child
+        return status
+
+    def _in_background(self, status: ExitStatus) -> bool:
+        """Whether this end of the leader is no end, but leaves the server to itself, as intended."""
+        return self._spec.detached and status.code == 0
+
     async def _end_leader(self, grace: StopGrace) -> ExitStatus:
         status = None
         with grace.limit():
@@ -147,6 +158,8 @@ class LocalProcess:
     async def _ask_and_wait(self) -> ExitStatus:
         """The request to end runs beside the wait: a stop command that hangs delays nothing."""
         if (status := self._exit.poll()) is not None:
+            if self._in_background(status):
+                await self._ask()
             return status
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._ask)

@@ -9,6 +9,7 @@ and it is not made while the inbox holds anything that came first."""
 from __future__ import annotations
 
 import random
+import time
 from collections import deque
 from collections.abc import Callable, Sequence
 
@@ -45,28 +46,33 @@ from swapd.nursery.events import (
     Unload,
     UnloadCall,
 )
-from swapd.nursery.instance import InstanceControl, run_instance
+from swapd.nursery.instance import Activity, InstanceControl, run_instance
 from swapd.nursery.launcher import Launcher, OutputSink
 from swapd.nursery.lease import Lease, Refused
 from swapd.nursery.plans import instance_spec, rules_for, settings_for
+from swapd.nursery.preload import Preloaded, Preloads
 from swapd.nursery.prober import Prober
 from swapd.nursery.reports import Ending, EndingKind, Gone
 from swapd.nursery.scheduler import Scheduler
 from swapd.nursery.snapshot import Snapshot, take_snapshot
 from swapd.observe.logger import Logger
 
-ManagerEvent = StateChanged | SwapDecided | StartFailed | Crashed | ReloadApplied
+ManagerEvent = StateChanged | SwapDecided | StartFailed | Crashed | ReloadApplied | Preloaded
 """What subscribers are told, in the order in which it happened."""
 
 LAST_BYTES_S = 0.25
 """How long a request whose instance died may still deliver what had arrived."""
 
+SLOW_EVENT_S = 0.05
+"""Nothing else happens in the daemon while an event is handled: longer than this is worth a warning."""
+
 
 class Manager:
     """The actor. `run` it in the root nursery; everybody else calls the other methods, from any task.
 
-    The mutable state is the scheduler's; beside it the inbox, the handles of the live instances, the base
-    URL of each model's newest instance, and the callers waiting for an unload."""
+    The mutable state is the scheduler's; beside it the inbox, the handles of the live instances, base URL and
+    activity of each model's newest instance, the callers waiting for an unload, and what is to be preloaded.
+    """
 
     def __init__(
         self,
@@ -90,10 +96,13 @@ class Manager:
         """Events in the inbox that a direct call must not overtake."""
         self._instances: dict[tuple[str, int], InstanceControl] = {}
         self._base_urls: dict[str, str] = {}
+        self._activities: dict[str, Activity] = {}
         self._ports: dict[tuple[str, int], int] = {}
         self._calls: dict[UnloadCall, trio.Event] = {}
         self._reloads: deque[_PendingReload] = deque()
         self._subscribers: list[Callable[[ManagerEvent], None]] = []
+        self._preloads = Preloads(self._make_ready, self._publish)
+        self._preloads.add(config.preload)
         self._drained = trio.Event()
 
     # -- leases ------------------------------------------------------------------------------------
@@ -108,6 +117,7 @@ class Manager:
         if not self._core.try_grant(lease, trio.current_time()):
             return None
         lease.base_url = self._base_urls[model]
+        lease.activity = self._activities[model]
         return lease
 
     async def acquire(
@@ -167,7 +177,28 @@ class Manager:
     async def load(self, model: str) -> None:
         """Make the model ready, whatever failures went before. Raises `Refused`."""
         self._post(ResetBreaker(model))
+        await self._make_ready(model)
+
+    async def _make_ready(self, model: str) -> None:
         (await self.acquire(model)).release()
+
+    async def restart(self, model: str) -> None:
+        """Stop the model when its requests have ended, at the latest after `reload.drain`, and load it again.
+
+        Whoever waits for it is refused; whoever asks meanwhile waits for the new instance. Raises `Refused`.
+        Cancelling it ends the waiting, and once the model is stopped nothing loads it.
+        """
+        await self.unload([model], drain=True)
+        await self.load(model)
+
+    @property
+    def preloads_pending(self) -> tuple[str, ...]:
+        """Which models of the preload list have neither been loaded nor failed so far."""
+        return self._preloads.pending
+
+    def stop_preloading(self) -> None:
+        """Load nothing more on the daemon's own account: it is about to end."""
+        self._preloads.stop()
 
     async def reload(self, config: Config) -> ReloadApplied | None:
         """Apply a new, valid configuration by difference; None if the daemon is ending.
@@ -189,6 +220,7 @@ class Manager:
 
         `run` returns when all processes are gone. May be called again, to bring the end forward.
         """
+        self._preloads.stop()
         self._post(Shutdown(drain_until))
 
     def kill_all(self) -> None:
@@ -219,6 +251,7 @@ class Manager:
         Cancelling it stops every instance with one second of grace; it returns when they are gone.
         """
         async with trio.open_nursery() as instances:
+            instances.start_soon(self._preloads.run)
             task_status.started()
             while not self._drained.is_set():
                 event: Event = Tick()
@@ -254,12 +287,19 @@ class Manager:
         if isinstance(event, Reload):
             self._take_over(self._reloads.popleft(), event, instances)
             return
+        begun = time.perf_counter()
         for effect in self._core.handle(event, trio.current_time()):
             self._carry_out(effect, instances)
+        if (taken_s := time.perf_counter() - begun) > SLOW_EVENT_S:
+            self._log.warn(
+                f"deciding took {1000 * taken_s:.0f} ms ({type(event).__name__})",
+                event="scheduler.slow",
+            )
 
     def _take_over(self, pending: _PendingReload, event: Reload, instances: trio.Nursery | None) -> None:
         """Let the configuration and the rules made from it change in the same step."""
         if not self._core.shutting_down:
+            self._preloads.add(_newly_listed(pending.config, self._config))
             self._config = pending.config
         for effect in self._core.handle(event, trio.current_time()):
             if isinstance(effect, ReloadApplied):
@@ -272,6 +312,7 @@ class Manager:
             case Grant(ticket):
                 lease = _as_lease(ticket)
                 lease.base_url = self._base_urls[lease.model]
+                lease.activity = self._activities[lease.model]
                 lease.wake()
             case Refuse(ticket):
                 _as_lease(ticket).wake()
@@ -312,6 +353,11 @@ class Manager:
                 log.error(f"[{model}] did not start: {message}", event="model.failed", model=model)
             case Crashed(model, _, message):
                 log.error(f"[{model}] ended unexpectedly: {message}", event="model.failed", model=model)
+            case Preloaded(model, error):
+                if error:
+                    log.warn(f"[{model}] was not preloaded: {error}", event="model.preloaded", model=model)
+                else:
+                    log.info(f"[{model}] preloaded", event="model.preloaded", model=model)
             case ReloadApplied():
                 log.info(f"configuration applied: {_summary(event)}", event="config.loaded")
 
@@ -321,6 +367,7 @@ class Manager:
         config = self._config.models[model]
         self._base_urls[model] = config.proxy.rstrip("/")
         control = self._instances[model, gen] = InstanceControl()
+        self._activities[model] = control.activity
         if config.port is not None:
             self._ports[model, gen] = config.port
         # The configuration may be another one by the time the task begins, and this model not in it.
@@ -377,3 +424,7 @@ def _summary(applied: ReloadApplied) -> str:
         "unchanged": applied.unchanged,
     }
     return ", ".join(f"{len(models)} {word}" for word, models in counts.items() if models) or "no models"
+
+
+def _newly_listed(new: Config, old: Config) -> list[str]:
+    return [model for model in new.preload if model not in old.preload]

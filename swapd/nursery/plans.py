@@ -7,12 +7,15 @@ from urllib.parse import urlsplit
 from swapd.config import Config, ModelConfig, expressions
 from swapd.nursery.breaker import BreakerSettings
 from swapd.nursery.events import AbandonLoad, ModelRules, Settings
-from swapd.nursery.instance import InstanceSpec
+from swapd.nursery.instance import InstanceSpec, Liveness
 from swapd.nursery.launcher import LaunchSpec
 from swapd.nursery.policy import Policy, matrix
 from swapd.nursery.policy.group import Group, GroupPolicy
 from swapd.nursery.policy.matrix import MatrixPolicy
 from swapd.nursery.prober import check_url
+
+DETACHED_INTERVAL_S = 2.0
+"""How often a server whose command has gone is asked whether it still lives."""
 
 
 def rules_for(config: Config) -> dict[str, ModelRules]:
@@ -88,13 +91,23 @@ def instance_spec(model: ModelConfig, gen: int, instance_uuid: str) -> InstanceS
         stop_argv=model.stop_argv,
         own_port=_own_port(model),
         instance_uuid=instance_uuid,
+        detached=model.detached,
     )
     return InstanceSpec(
         launch=launch,
         check_url=check_url(model.proxy, _path_of(model.check_endpoint)),
         health_timeout_s=model.health_timeout_s,
         ready_hint=model.ready_hint,
+        liveness=_liveness(model),
     )
+
+
+def _liveness(model: ModelConfig) -> Liveness | None:
+    """As configured; a server in the background is checked in any case, as there is no process to watch."""
+    configured = model.health.liveness
+    if configured.interval_s:
+        return Liveness(configured.interval_s, configured.failures)
+    return Liveness(DETACHED_INTERVAL_S, configured.failures) if model.detached else None
 
 
 def _own_port(model: ModelConfig) -> int | None:

@@ -46,8 +46,12 @@ class ModelRecord:
     load_total_s: float = 0.0
     condemned: StopReason | None = None
     """No new leases; stopped for this reason when the last one ends."""
+    condemned_grace_s: float | None = None
+    """The grace of that stop, if it is not the configured one."""
     removed: bool = False
     """Not configured any more; the record goes when its process has gone."""
+    exited: bool = False
+    """Its process has ended by itself, and the rest of its tree is being removed: no new leases."""
     stuck: bool = False
     """Killed, and still there."""
     hot_epoch: int = -1
@@ -60,6 +64,11 @@ class ModelRecord:
     @property
     def running(self) -> bool:
         return self.state in RUNNING
+
+    @property
+    def grants(self) -> bool:
+        """Whether it may be given new leases, as far as it is concerned itself."""
+        return self.state is ModelState.READY and not self.condemned and not self.exited
 
     @property
     def average_load_s(self) -> float | None:

@@ -72,8 +72,7 @@ class Reloader:
 
     def _keep(self, record: ModelRecord) -> None:
         if record.condemned is StopReason.RELOADED:  # an edit that was taken back
-            record.condemned = None
-            self._context.timers.clear(("condemned", record.id))
+            self._lifecycle.pardon(record)
         self._context.timers.clear(record.ttl_key)
         self._lifecycle.arm_ttl(record)
 

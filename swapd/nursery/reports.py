@@ -5,6 +5,7 @@ The order in which one instance sends them is fixed:
 
     Spawned                  the operating system has started the command (missing if it could not)
     Ready | StartTimedOut    at most one of the two; neither if the process ended or was stopped before
+    Exited | Unresponsive    after Ready, if the process ended by itself or fails its liveness checks
     StopStuck                if the process was killed and has not ended some time after that
     Gone                     always, once, last; no process of the instance's tree is left
 
@@ -73,6 +74,27 @@ class StartTimedOut(Struct, frozen=True):
     """For people: the limit, the last probe's result, then the last lines of stderr."""
 
 
+class Exited(Struct, frozen=True):
+    """It was ready, and its leader has just ended by itself. The rest of its tree is being removed; `Gone`
+    follows and tells more.
+    """
+
+    model: str
+    gen: int
+
+
+class Unresponsive(Struct, frozen=True):
+    """It was ready, but answers neither health checks nor requests any more. It is being torn down; `Gone`
+    follows.
+    """
+
+    model: str
+    gen: int
+
+    message: str
+    """For people: how many checks failed and the last one's result, then the last lines of stderr."""
+
+
 class StopStuck(Struct, frozen=True):
     """The process has not ended ten seconds after SIGKILL: only the kernel can say when it will."""
 
@@ -88,4 +110,4 @@ class Gone(Struct, frozen=True):
     ending: Ending
 
 
-InstanceReport = Spawned | Ready | StartTimedOut | StopStuck | Gone
+InstanceReport = Spawned | Ready | StartTimedOut | Exited | Unresponsive | StopStuck | Gone

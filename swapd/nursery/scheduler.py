@@ -67,13 +67,27 @@ from swapd.nursery.leasing import end_reservation, grant, lease, refuse, reject,
 from swapd.nursery.lifecycle import Lifecycle
 from swapd.nursery.records import ModelRecord, Swap
 from swapd.nursery.reload import Reloader
-from swapd.nursery.reports import EndingKind, Gone, InstanceReport, Ready, Spawned, StartTimedOut, StopStuck
+from swapd.nursery.reports import (
+    Ending,
+    EndingKind,
+    Exited,
+    Gone,
+    InstanceReport,
+    Ready,
+    Spawned,
+    StartTimedOut,
+    StopStuck,
+    Unresponsive,
+)
 from swapd.nursery.states import ModelState
 from swapd.nursery.swaps import Swaps
 from swapd.nursery.ticket_queue import TicketQueue
 from swapd.nursery.timers import TimerKey
 
 DRAIN_TIMER: TimerKey = ("drain", "")
+
+RESTART_PAUSE_MIN_S = 1.0
+"""Between a failed start on the daemon's own account and the next, when no breaker prescribes more."""
 
 
 class Scheduler:
@@ -149,8 +163,7 @@ class Scheduler:
     def _find_hot(self, record: ModelRecord) -> bool:
         """Whether until the next event a request for the model can only be granted."""
         if (
-            record.state is not ModelState.READY
-            or record.condemned
+            not record.grants
             or not record.breaker.closed
             or self._queue
             or self._swaps.active
@@ -226,7 +239,7 @@ class Scheduler:
         if ticket.queued_at is None:
             ticket.queued_at = self._context.now
         rules = self.records[ticket.model].rules
-        self._queue.add(ticket, rules.priority)
+        self._queue.add(ticket)
         limits = [limit for limit in (rules.queue_timeout_s, ticket.queue_timeout_s) if limit]
         if limits:
             self._context.timers.set(("queue", str(ticket.sequence)), ticket.arrived_at + min(limits))
@@ -245,7 +258,7 @@ class Scheduler:
             swap.waiters.append(ticket)
             swap.deserted_at = None
             return True
-        if record.condemned:
+        if record.condemned or record.exited:
             return False
         plan = self._swaps.plan_for(record.id)
         if plan is None:
@@ -322,6 +335,7 @@ class Scheduler:
         elif record.removed or self.records.get(record.id) is not record:
             refuse(self._context, ticket, refusals.UNKNOWN_MODEL)
         else:
+            ticket.arrived_at = self._context.now  # what it waited before was not for nothing
             self._place_or_enqueue(ticket)
 
     def _forget(self, ticket: Ticket) -> None:
@@ -412,7 +426,7 @@ class Scheduler:
                 case "restart":
                     self._restart(record)
                 case "condemned" if record.condemned and record.state is ModelState.READY:
-                    self._lifecycle.stop(record, record.condemned)
+                    self._lifecycle.stop_condemned(record)
                 case _:
                     pass  # "min_loaded", "abandon", "drain": `_settle` looks at the time
 
@@ -429,23 +443,28 @@ class Scheduler:
             case StartTimedOut(message=message) if record.state is ModelState.STARTING:
                 self._lifecycle.change_state(record, ModelState.STOPPING)
                 self._start_failed(record, refusals.start_timed_out(message))
-            case Gone():
-                self._gone(record, report)
+            case Exited() if record.state is ModelState.READY:
+                self._lifecycle.exited(record)
+            case Unresponsive(message=message) if record.state is ModelState.READY:
+                self._lifecycle.unresponsive(record)
+                self._crashed(record, message)
+            case Gone(ending=ending):
+                self._gone(record, ending)
             case StopStuck():
                 record.stuck = True
                 self._swaps.model_stuck(record)
 
-    def _gone(self, record: ModelRecord, report: Gone) -> None:
+    def _gone(self, record: ModelRecord, ending: Ending) -> None:
         was = record.state
-        self._lifecycle.gone(record, report)
-        ending = report.ending
+        self._lifecycle.gone(record)
         if was is ModelState.STARTING and ending.kind is EndingKind.STOPPED:
             if swap := self._swaps.active.get(record.id):
                 self._swaps.fail(swap, refusals.start_aborted(record.id))
         elif was is ModelState.STARTING:
             self._start_failed(record, refusals.start_failed(ending.message))
         elif was is ModelState.READY:
-            self._lifecycle.crashed(record, ending.message)
+            self._crashed(record, ending.message)
+        self._lifecycle.pardon(record)
         for call in self._calls:
             call.pending.discard(record.id)
         self._swaps.model_stopped(record)
@@ -453,17 +472,27 @@ class Scheduler:
             self._lifecycle.drop(record)
 
     def _start_failed(self, record: ModelRecord, refusal: Refusal) -> None:
-        opened = self._lifecycle.start_failed(record, refusal)
+        now = self._context.now
+        retry_at = self._lifecycle.start_failed(record, refusal)
         if (swap := self._swaps.active.get(record.id)) and not swap.aborted:
+            if swap.keep:
+                base_s = self._context.settings.breaker.base_s
+                self._lifecycle.arm_restart(record, retry_at or now + max(base_s, RESTART_PAUSE_MIN_S))
             self._swaps.fail(swap, refusal)
-        if opened:
+        if retry_at is not None:
             self._refuse_queued(record, refusal)
+
+    def _crashed(self, record: ModelRecord, message: str) -> None:
+        retry_at = self._lifecycle.crashed(record, message)
+        if record.condemned is not StopReason.UNLOADED:
+            self._lifecycle.arm_restart(record, retry_at or self._context.now)
 
     def _restart(self, record: ModelRecord) -> None:
         """Start a crashed model again of our own accord; it never displaces anybody for that."""
         plan = self._swaps.plan_for(record.id)
         if (
-            record.state is ModelState.STOPPED
+            record.rules.auto_restart
+            and record.state in (ModelState.STOPPED, ModelState.STOPPING)
             and not self.shutting_down
             and record.id not in self._swaps.active
             and plan == ()
@@ -487,7 +516,7 @@ class Scheduler:
                 continue
             call.pending.add(id)
             if call.drain and record.leased and record.state is ModelState.READY:
-                self._lifecycle.condemn(record, StopReason.UNLOADED)
+                self._lifecycle.condemn(record, StopReason.UNLOADED, call.timeout_s)
             else:
                 self._lifecycle.stop(record, StopReason.UNLOADED, call.timeout_s)
 

@@ -32,7 +32,7 @@ TRANSITIONS: dict[ModelState, dict[ModelState, str]] = {
         ModelState.SHUTDOWN: "the daemon ends",
     },
     ModelState.READY: {
-        ModelState.STOPPING: "eviction, unload, idle time over, reload, shutdown",
+        ModelState.STOPPING: "eviction, unload, idle time over, reload, no sign of life, shutdown",
         ModelState.STOPPED: "the process ended by itself",
         ModelState.SHUTDOWN: "the daemon ends",
     },

@@ -72,12 +72,12 @@ class Swaps:
             return
         record = self._lifecycle.models[swap.target]
         match record.state:
-            case ModelState.READY if not record.condemned:
+            case ModelState.READY if record.grants:
                 self._finish(swap, record)
             case ModelState.STOPPED:
                 self._start_target(swap, record)
             case _:
-                pass  # starting, stopping, or to be stopped when its leases have ended: its report comes
+                pass  # starting, or on its way to be stopped: its report comes
 
     def _finish(self, swap: Swap, record: ModelRecord) -> None:
         del self.active[swap.target]

@@ -20,8 +20,8 @@ class TicketQueue:
     A claim belongs to a model and exists only while a ticket of it is queued: `remove` ends it with the
     last one."""
 
-    _tickets: dict[int, tuple[int, Ticket]] = field(factory=dict)
-    """Sequence number → (negated priority, ticket)."""
+    _tickets: dict[int, Ticket] = field(factory=dict)
+    """By sequence number."""
     _by_model: dict[str, dict[int, Ticket]] = field(factory=dict)
     claims: dict[str, ClaimRank] = field(factory=dict)
 
@@ -36,8 +36,8 @@ class TicketQueue:
         """Models with a queued ticket, in byte order."""
         return sorted(self._by_model)
 
-    def add(self, ticket: Ticket, priority: int) -> None:
-        self._tickets[ticket.sequence] = (-priority, ticket)
+    def add(self, ticket: Ticket) -> None:
+        self._tickets[ticket.sequence] = ticket
         self._by_model.setdefault(ticket.model, {})[ticket.sequence] = ticket
 
     def remove(self, ticket: Ticket) -> bool:
@@ -55,8 +55,7 @@ class TicketQueue:
         return True
 
     def find(self, sequence: int) -> Ticket | None:
-        entry = self._tickets.get(sequence)
-        return entry[1] if entry else None
+        return self._tickets.get(sequence)
 
     def of(self, model: str) -> list[Ticket]:
         """The model's queued tickets by arrival."""
@@ -69,8 +68,8 @@ class TicketQueue:
 
     def claim(self, model: str, deadline: float) -> None:
         """Put the model's tickets before all that have no claim."""
-        first = min(self._by_model[model])
-        self.claims[model] = (deadline, self._tickets[first][0], first)
+        first = self.of(model)[0]
+        self.claims[model] = (deadline, -first.priority, first.sequence)
 
     def claimed(self) -> list[str]:
         """Models with a claim, the first in line first."""
@@ -80,17 +79,16 @@ class TicketQueue:
         """Every queued ticket, the first in line first."""
         no_claim = (1,)
 
-        def rank(entry: tuple[int, Ticket]) -> tuple[tuple[float, ...], int, int]:
-            priority, ticket = entry
+        def rank(ticket: Ticket) -> tuple[tuple[float, ...], int, int]:
             claim = self.claims.get(ticket.model)
-            return ((0, *claim) if claim else no_claim, priority, ticket.sequence)
+            return ((0, *claim) if claim else no_claim, -ticket.priority, ticket.sequence)
 
-        return [ticket for _, ticket in sorted(self._tickets.values(), key=rank)]
+        return sorted(self._tickets.values(), key=rank)
 
     def reprioritise(self, priorities: dict[str, int]) -> None:
         """Take over new priorities (by model) for what is queued already."""
-        for sequence, (_, ticket) in self._tickets.items():
-            self._tickets[sequence] = (-priorities[ticket.model], ticket)
+        for ticket in self._tickets.values():
+            ticket.priority = priorities[ticket.model]
 
     def models_ahead_of(self, ticket: Ticket) -> int:
         """How many other models have a ticket before this one."""

@@ -33,6 +33,10 @@ class Timers:
             self._deadlines[key] = deadline
             heapq.heappush(self._heap, (deadline, key))
 
+    def bring_forward(self, key: TimerKey, deadline: float) -> None:
+        """Arm `key`, or let it fire earlier; a deadline later than the present one changes nothing."""
+        self.set(key, min(deadline, self._deadlines.get(key, inf)))
+
     def clear(self, key: TimerKey) -> None:
         """Disarm `key`; nothing happens if it was not armed."""
         self._deadlines.pop(key, None)

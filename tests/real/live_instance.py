@@ -145,6 +145,11 @@ class Stage:
             own_children=self.own, adopts_orphans=adopts_orphans, log_error=self.errors.append
         )
 
+    async def has_ended(self, pid: int) -> None:
+        """Wait until a process has ended, be it collected or not."""
+        while is_alive(pid):  # noqa: ASYNC110 - nobody tells
+            await trio.sleep(0.005)
+
     @asynccontextmanager
     async def instance(
         self,
@@ -154,6 +159,7 @@ class Stage:
         env: Sequence[str] = (),
         port: int | None = None,
         check: bool = False,
+        detached: bool = False,
     ) -> AsyncIterator[LiveInstance]:
         """An instance that runs during the block. Afterwards nothing of it may be left."""
         base_url = f"http://127.0.0.1:{port or 1}"
@@ -166,6 +172,7 @@ class Stage:
             stop_argv=tuple(stop),
             own_port=port,
             instance_uuid=str(uuid.uuid4()),
+            detached=detached,
         )
         spec = InstanceSpec(launch, check_url=f"{base_url}/" if check else None, health_timeout_s=PATIENCE_S)
         live = LiveInstance(self.launcher, spec)

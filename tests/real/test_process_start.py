@@ -15,7 +15,7 @@ from tests.real.live_instance import Stage, marked_pids, python, shell
 pytestmark = pytest.mark.real
 
 
-async def test_given_env_items_then_the_child_has_them_and_the_daemons_path(stage: Stage) -> None:
+async def test_s24_given_env_items_then_the_child_has_them_and_the_daemons_path(stage: Stage) -> None:
     async with stage.instance(shell('echo "X=$X P=$PATH"; exec sleep 1000'), env=["X=1", "X=2"]) as live:
         assert await live.said("X=") == f"2 P={os.environ['PATH']}"
 

@@ -85,7 +85,7 @@ async def test_given_a_process_that_sigkill_does_not_end_then_it_is_said_again_a
 # -- the stop command
 
 
-async def test_given_a_stop_command_then_it_gets_pid_and_environment_and_no_signal_is_sent(
+async def test_s20_given_a_stop_command_then_it_gets_pid_and_environment_and_no_signal_is_sent(
     stage: Stage, tmp_path: Path
 ) -> None:
     flag = tmp_path / "flag"
@@ -103,7 +103,7 @@ async def test_given_a_stop_command_then_it_gets_pid_and_environment_and_no_sign
     assert stage.errors == []
 
 
-async def test_given_a_stop_command_that_hangs_then_both_are_killed_when_the_grace_is_over(
+async def test_s21_given_a_stop_command_that_hangs_then_both_are_killed_when_the_grace_is_over(
     stage: Stage,
 ) -> None:
     hanging = shell("sleep 1000 & echo hanging $$; wait")
@@ -125,7 +125,7 @@ async def test_given_a_stop_command_that_hangs_then_both_are_killed_when_the_gra
     ],
     ids=["fails", "missing"],
 )
-async def test_given_a_stop_command_that_fails_then_sigterm_follows_at_once(
+async def test_s22_given_a_stop_command_that_fails_then_sigterm_follows_at_once(
     stage: Stage, command: tuple[str, ...], complaint: str
 ) -> None:
     async with stage.instance(EXITS_WITH_7_ON_TERM, stop=command) as live:

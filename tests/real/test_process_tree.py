@@ -29,7 +29,9 @@ WANDERER = "setsid sh -c 'echo child $$; exec sleep 1000'"
 STUBBORN = "trap '' TERM; echo child $$; while :; do sleep 1000; done"
 
 
-async def test_given_a_shell_that_waits_for_its_server_when_stopped_then_both_are_gone(stage: Stage) -> None:
+async def test_s14_given_a_shell_that_waits_for_its_server_when_stopped_then_both_are_gone(
+    stage: Stage,
+) -> None:
     async with stage.instance(shell("sleep 1000 & echo child $!; wait")) as live:
         child = int(await live.said("child"))
         await live.stop()
@@ -37,7 +39,9 @@ async def test_given_a_shell_that_waits_for_its_server_when_stopped_then_both_ar
     assert not is_alive(child)
 
 
-async def test_given_a_child_in_a_session_of_its_own_when_stopped_then_it_gets_sigterm(stage: Stage) -> None:
+async def test_s15_given_a_child_in_a_session_of_its_own_when_stopped_then_it_gets_sigterm(
+    stage: Stage,
+) -> None:
     child = python(
         "import os, signal, sys\n"
         "signal.signal(signal.SIGTERM, lambda *_: (print('child got SIGTERM'), sys.exit()))\n"
@@ -55,7 +59,7 @@ async def test_given_a_child_in_a_session_of_its_own_when_stopped_then_it_gets_s
 
 
 @pytest.mark.parametrize("own_session", ["", "setsid "], ids=["same group", "own session"])
-async def test_given_a_child_that_ignores_sigterm_when_the_leader_obeys_then_the_child_is_killed(
+async def test_s16_given_a_child_that_ignores_sigterm_when_the_leader_obeys_then_the_child_is_killed(
     stage: Stage, own_session: str
 ) -> None:
     async with stage.instance(
@@ -69,7 +73,7 @@ async def test_given_a_child_that_ignores_sigterm_when_the_leader_obeys_then_the
 
 
 @pytest.mark.parametrize("own_session", ["", "setsid "], ids=["same group", "own session"])
-async def test_given_a_child_that_holds_the_port_when_the_leader_crashes_then_the_port_is_free(
+async def test_s17_given_a_child_that_holds_the_port_when_the_leader_crashes_then_the_port_is_free(
     stage: Stage, own_session: str
 ) -> None:
     with socket.socket() as free:
@@ -94,7 +98,7 @@ async def test_given_a_child_that_holds_the_port_when_the_leader_crashes_then_th
         await check_port_is_free(port)
 
 
-async def test_given_a_command_that_becomes_a_daemon_then_it_fails_and_the_daemon_is_killed(
+async def test_s18_given_a_command_that_becomes_a_daemon_then_it_fails_and_the_daemon_is_killed(
     stage: Stage,
 ) -> None:
     daemonize = python(

@@ -1,7 +1,7 @@
 """Scenarios of one model's process: how it becomes ready, fails, is stopped, dies.
 
-S14 to S18, S24 and S25 need real processes; so does what a stop command does (S20 to S22), of which only the
-manager's part is here.
+Of S14 to S18, S20 to S22 and S24 only the manager's part is here: what real processes, stop commands and
+environments do is tested in tests/real. S25 is in tests/unit/observe/test_ring.py.
 """
 
 from __future__ import annotations
@@ -239,6 +239,51 @@ async def test_s13_after_a_crash_the_queue_moves_on(clock: MockClock, stage: Sta
     assert queued.served_at == 5
 
 
+async def test_s14_s15_s16_a_stop_returns_when_the_whole_tree_is_gone(clock: MockClock, stage: Stage) -> None:
+    """However the rest of the tree is found and killed, it takes a moment after the leader's end; the next
+    start waits for it."""
+    await stage.start(exclusive("a", unloadTimeout=5), a=[Behaviour(cleanup_s=0.3), NORMAL])
+    await stage.have_ready("a")
+
+    call = await stage.unload("a")
+    client = await stage.request("a")
+    await stage.at(1)
+
+    assert call.done_at == 0.3
+    assert client.served_at == 0.3 and client.gens == [2]
+
+
+async def test_s17_after_a_crash_the_next_start_waits_for_the_rest_of_the_tree(
+    clock: MockClock, stage: Stage
+) -> None:
+    await stage.start(exclusive("a"), a=[Behaviour(cleanup_s=0.5), NORMAL])
+    await stage.have_ready("a")
+
+    await stage.at(5)
+    stage.process("a").exit(ExitStatus(signal=11))
+    await stage.at(5.1)
+    client = await stage.request("a")
+    await stage.at(6)
+
+    assert stage.times("a", "stopped") == [5.5]
+    assert client.gens == [2] and client.served_at == 5.5
+
+
+async def test_s18_a_command_that_goes_to_the_background_is_a_failed_start(
+    clock: MockClock, stage: Stage
+) -> None:
+    daemonises = Behaviour(exit_after_s=0.5, exit_status=ExitStatus(code=0), ready_after_s=3, cleanup_s=0.2)
+    await stage.start(exclusive("a"), a=daemonises)
+
+    client = await stage.request("a")
+    await stage.at(10)
+
+    assert client.code is RefusalCode.START_FAILED and client.ended_at == 0.7
+    assert "exited prematurely: exit status 0" in client.message
+    assert "foreground" in client.message
+    assert stage.moves("a") == FAILED_START and stage.launcher.alive() == []
+
+
 async def test_s19_a_process_that_needs_its_time_to_stop_gets_it(clock: MockClock, stage: Stage) -> None:
     await stage.start(exclusive("a", unloadTimeout=10), a=Behaviour(term_s=6))
     await stage.have_ready("a")
@@ -250,7 +295,7 @@ async def test_s19_a_process_that_needs_its_time_to_stop_gets_it(clock: MockCloc
     assert stage.signals("a") == [("SIGTERM", 0)]
 
 
-async def test_s20_a_stop_command_reaches_the_launcher_with_the_environment_of_the_model(
+async def test_s20_s22_s24_stop_command_and_environment_of_the_model_reach_the_launcher(
     clock: MockClock, stage: Stage
 ) -> None:
     stop = {"cmdStop": "docker stop --pid ${PID} a", "env": ["GPU=1"]}
@@ -321,7 +366,7 @@ async def test_s23_stopping_what_does_not_run_disturbs_no_waiting_start(
 async def test_s26_a_lease_on_a_process_that_has_just_died_is_traded_for_the_next_one(
     clock: MockClock, stage: Stage
 ) -> None:
-    await stage.start(exclusive("a", concurrencyLimit=1), a=[Behaviour(cleanup_s=0.04), NORMAL])
+    await stage.start(exclusive("a", concurrencyLimit=1), a=[Behaviour(notice_s=0.04), NORMAL])
     await stage.have_ready("a")
 
     await stage.at(5)

@@ -74,7 +74,7 @@ async def test_a_model_removed_as_it_is_asked_for_starts_as_it_was_or_not_at_all
 async def test_a_client_may_leave_while_its_lease_is_traded_in(
     clock: MockClock, stage: Stage, steps: int
 ) -> None:
-    await stage.start(exclusive("a", "b"), a=Behaviour(cleanup_s=0.04, ready_after_s=1))
+    await stage.start(exclusive("a", "b"), a=Behaviour(notice_s=0.04, ready_after_s=1))
     await stage.have_ready("a")
     await stage.at(5)
     stage.process("a").exit()

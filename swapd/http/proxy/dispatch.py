@@ -138,6 +138,7 @@ class Dispatcher:
             pool = self._instances.pool(lease, outgoing.model)
         except UnsupportedURL as error:
             return error
+        relay.activity = lease.activity
         if isinstance(outgoing.body, bytes) and len(outgoing.body) <= SMALL_BODY:
             return await self._pass_on(pool, outgoing, relay, None)
         # The upstream may begin to answer while a large body is still on its way: then both go on at once.

@@ -11,6 +11,7 @@ from swapd.http.proxy.headers import headers_for_client
 from swapd.http.record import RECORD, RequestRecord
 from swapd.http.server.asgi import Headers, Scope, Send
 from swapd.http.upstream import UpstreamResponse
+from swapd.nursery.lease import NO_ACTIVITY
 
 _TRAILERS = "http.response.trailers"
 
@@ -22,10 +23,11 @@ class Relay:
     between, the upstream is not needed any more: whatever was held for its sake can be let go while the
     client still reads.
 
-    `begun` is set when the client may have received something.
+    `begun` is set when the client may have received something. What arrives from the upstream is counted in
+    `activity`, which is the lease's.
     """
 
-    __slots__ = ("_announced", "_last", "_record", "_response", "_scope", "_send", "begun")
+    __slots__ = ("_announced", "_last", "_record", "_response", "_scope", "_send", "activity", "begun")
 
     def __init__(self, scope: Scope, send: Send) -> None:
         self._scope = scope
@@ -35,10 +37,12 @@ class Relay:
         self._last = b""
         self._announced: Headers = []
         self.begun = False
+        self.activity = NO_ACTIVITY
 
     async def pass_on(self, response: UpstreamResponse) -> None:
         """Read `response` to its end. Raises `UpstreamError` if it breaks off; does not close it."""
         self._response = response
+        self.activity.chunks += 1
         chunk = response.take()
         if not response.ended:
             await self._begin(response)
@@ -49,6 +53,7 @@ class Relay:
             if chunk:
                 await self._pass(chunk)
             chunk = await response.receive()
+            self.activity.chunks += 1
         self._last = chunk
 
     async def finish(self) -> None:

@@ -46,6 +46,8 @@ class Behaviour:
     term_status: ExitStatus = BY_SIGTERM
     kill_s: float | None = 0.0
     """From SIGKILL to the end; None is stuck in the kernel until `exit` is called."""
+    notice_s: float = 0.0
+    """From its end until whoever waits for it learns of it."""
     cleanup_s: float = 0.0
     """How long the rest of its tree takes to go, once the leader has ended."""
     stderr: str = ""
@@ -77,7 +79,8 @@ class FakeProcess:
         self.stderr_tail = self.behaviour.stderr
         if self.behaviour.ready_after_s is not None:
             self._ready_at = self.started_at + self.behaviour.ready_after_s
-        if self.behaviour.exit_after_s is not None:
+        goes_to_background = self.spec.detached and self.behaviour.exit_status.code == 0
+        if self.behaviour.exit_after_s is not None and not goes_to_background:
             self._end_at(self.started_at + self.behaviour.exit_after_s, self.behaviour.exit_status)
 
     @property
@@ -97,6 +100,10 @@ class FakeProcess:
     def become_ready(self) -> None:
         self._ready_at = trio.current_time()
 
+    def fall_silent(self) -> None:
+        """Answer no health check any more."""
+        self._ready_at = math.inf
+
     def exit(self, status: ExitStatus = EXIT_1) -> None:
         """End now, unasked."""
         self._end_at(trio.current_time(), status)
@@ -114,6 +121,8 @@ class FakeProcess:
         while (status := self.poll()) is None:
             with trio.move_on_at(self._ends_at):
                 await self._changed.wait()
+        if self.behaviour.notice_s:
+            await trio.sleep_until(self._ends_at + self.behaviour.notice_s)
         return status
 
     async def stop(self, grace: StopGrace) -> ExitStatus:

@@ -12,18 +12,20 @@ import trio
 from attrs import define, field
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from swapd.nursery.instance import InstanceControl, InstanceSpec, run_instance
+from swapd.nursery.instance import InstanceControl, InstanceSpec, Liveness, run_instance
 from swapd.nursery.launcher import ExitStatus, LaunchSpec
 from swapd.nursery.prober import ProbeResult
 from swapd.nursery.reports import (
     Ending,
     EndingKind,
+    Exited,
     Gone,
     InstanceReport,
     Ready,
     Spawned,
     StartTimedOut,
     StopStuck,
+    Unresponsive,
 )
 from tests.unit.nursery.fakes import (
     HUNG,
@@ -293,7 +295,7 @@ async def test_given_a_stranger_on_the_port_when_the_process_has_ended_then_it_i
 # -- ending by itself
 
 
-async def test_given_a_ready_process_when_it_crashes_then_gone_says_how_as_soon_as_its_tree_is_gone(
+async def test_given_a_ready_process_when_it_crashes_then_that_is_told_at_once_and_how_when_its_tree_is_gone(
     clock: MockClock,
 ) -> None:
     async with running(Behaviour(stderr="CUDA error", cleanup_s=0.5), spec()) as run:
@@ -301,8 +303,8 @@ async def test_given_a_ready_process_when_it_crashes_then_gone_says_how_as_soon_
         run.process.exit(ExitStatus(signal=11))
         await run.finished.wait()
 
-    assert run.kinds == [Spawned, Ready, Gone]
-    assert run.time_of(Gone) == 10.5
+    assert run.kinds == [Spawned, Ready, Exited, Gone]
+    assert (run.time_of(Exited), run.time_of(Gone)) == (10, 10.5)
     assert run.ending == Ending(
         EndingKind.EXITED, signal=11, message="upstream command exited: killed by SIGSEGV\nCUDA error"
     )
@@ -478,3 +480,66 @@ async def test_given_a_fault_in_the_prober_then_the_process_is_ended_all_the_sam
 
     assert run.process.gone
     assert run.kinds == [Spawned, Gone]
+
+
+# -- signs of life -----------------------------------------------------------------------------------------
+
+
+def checked(*, detached: bool = False) -> InstanceSpec:
+    launch = LaunchSpec(model="owl", gen=7, argv=("serve",), base_url=URL, detached=detached)
+    return InstanceSpec(
+        launch, check_url=f"{URL}/health", health_timeout_s=60, liveness=Liveness(interval_s=2, failures=3)
+    )
+
+
+async def test_given_failing_checks_in_a_row_then_it_is_reported_and_torn_down(clock: MockClock) -> None:
+    async with running(Behaviour(term_s=None, stderr="cuda error"), checked()) as run:
+        await trio.sleep(1)
+        run.process.fall_silent()
+        await run.finished.wait()
+
+    assert run.kinds == [Spawned, Ready, Unresponsive, Gone]
+    assert run.time_of(Unresponsive) == 6
+    assert run.signals == [("SIGTERM", 6), ("SIGKILL", 11)]
+    [report] = [each for each in run.reports if isinstance(each, Unresponsive)]
+    assert report.message.splitlines() == [
+        "no sign of life: 3 health checks failed in a row (the last: connection refused)",
+        "cuda error",
+    ]
+
+
+async def test_given_a_good_check_or_a_response_in_between_then_the_count_begins_anew(
+    clock: MockClock,
+) -> None:
+    async with running(Behaviour(), checked()) as run:
+        await trio.sleep(1)
+        run.process.fall_silent()
+        await trio.sleep(4)
+        run.process.become_ready()  # in time for the check at 6 s
+        await trio.sleep(2)
+        run.process.fall_silent()
+        await trio.sleep(4)  # two bad ones, at 8 and 10 s
+        run.control.activity.chunks += 1  # seen at 12 s
+        await trio.sleep(6.5)
+        assert Unresponsive not in run.kinds
+        await trio.sleep(1)
+        assert run.time_of(Unresponsive) == 18
+
+
+async def test_given_a_stop_or_an_exit_among_the_failing_checks_then_that_counts(clock: MockClock) -> None:
+    async with running(Behaviour(), checked()) as stopped:
+        await trio.sleep(1)
+        stopped.process.fall_silent()
+        await trio.sleep(4)
+        stopped.control.request_stop(1)
+        await stopped.finished.wait()
+    async with running(Behaviour(), checked()) as crashed:
+        await trio.sleep(1)
+        crashed.process.fall_silent()
+        await trio.sleep(4)
+        crashed.process.exit()
+        await crashed.finished.wait()
+
+    assert stopped.kinds == [Spawned, Ready, Gone]
+    assert crashed.kinds == [Spawned, Ready, Exited, Gone]
+    assert (stopped.ending.kind, crashed.ending.kind) == (EndingKind.STOPPED, EndingKind.EXITED)

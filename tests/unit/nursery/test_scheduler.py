@@ -7,9 +7,12 @@ import pytest
 from swapd.nursery.breaker import BreakerSettings
 from swapd.nursery.events import (
     AbandonLoad,
+    Crashed,
     LeaseDone,
     ModelRules,
     RefusalCode,
+    Revocation,
+    Revoke,
     Settings,
     Slot,
     Spawn,
@@ -440,6 +443,96 @@ def test_a_crashed_model_with_auto_restart_comes_back_when_it_displaces_nobody()
     assert w.state("a") is ModelState.STARTING
 
 
+def test_a_start_of_our_own_that_fails_is_tried_again_with_the_pauses_of_the_breaker() -> None:
+    w, a = serving("a", auto_restart=True)
+    w.exits("a")
+    w.finish(a)
+    began = []
+    for _ in range(4):
+        while w.state("a") is not ModelState.STARTING:
+            w.advance(0.5)
+        began.append(w.now)
+        w.exits("a")
+    assert began == [0, 2, 4, 8]  # at once; `base`; then the breaker: 2 s after the third failure, 4 s
+
+
+def test_a_model_that_crashes_while_it_drains_for_an_unload_does_not_come_back() -> None:
+    w, a = serving("a", auto_restart=True)
+    w.unload("a", drain=True)
+    w.exits("a")
+    w.finish(a)
+    w.advance(1000)
+    assert w.state("a") is ModelState.STOPPED
+
+
+def test_a_reload_may_take_the_restart_back() -> None:
+    w = world("a", Settings(GroupPolicy(), breaker=BreakerSettings(threshold=1)), auto_restart=True)
+    w.request("a")
+    w.ready("a")
+    w.exits("a")
+    w.reload({"a": rules()})
+    w.advance(1000)
+    assert w.state("a") is ModelState.STOPPED
+
+
+def test_nobody_is_served_by_a_process_that_has_ended_while_the_rest_of_its_tree_is_removed() -> None:
+    w, a = serving("a")
+    w.exited("a")
+    assert w.of(Revoke) == [Revoke(a, Revocation.UPSTREAM_LOST)]
+    waiting = w.request("a")
+    assert w.state("a") is ModelState.READY and waiting.slot is Slot.WAITING
+    w.exits("a", "killed by SIGSEGV")
+    assert w.state("a") is ModelState.STARTING
+    w.ready("a")
+    assert waiting.slot is Slot.GRANTED and waiting.gen == 2
+    assert w.core.records["a"].breaker.last_cause == "killed by SIGSEGV"
+
+
+def test_a_model_without_a_sign_of_life_counts_as_crashed_and_its_requests_end_at_once() -> None:
+    w, a = serving("a")
+    w.falls_silent("a")
+    assert w.of(Revoke) == [Revoke(a, Revocation.UPSTREAM_LOST)]
+    assert [effect.message for effect in w.effects if isinstance(effect, Crashed)] == ["no sign of life"]
+    waiting = w.request("a")
+    assert w.state("a") is ModelState.STOPPING and waiting.slot is Slot.WAITING
+    w.exits("a")
+    w.ready("a")
+    assert waiting.slot is Slot.GRANTED and waiting.gen == 2
+    assert w.core.records["a"].breaker.failures == 1
+
+
+def test_a_model_without_a_sign_of_life_comes_back_by_itself_if_it_is_to() -> None:
+    w, _ = serving("a", auto_restart=True)
+    w.falls_silent("a")
+    w.exits("a")
+    assert w.state("a") is ModelState.STARTING
+
+
+# -- a draining unload ---------------------------------------------------------------------------------
+
+
+def test_a_draining_unload_lets_requests_finish_and_then_stops_with_the_grace_it_was_given() -> None:
+    w, a = serving("a")
+    call = w.unload("a", drain=True, timeout_s=3.0)
+    newcomer = w.request("a")
+    assert w.state("a") is ModelState.READY and newcomer.slot is Slot.WAITING
+    w.finish(a)
+    assert [(stop.reason, stop.grace_s) for stop in w.of(Stop)] == [(StopReason.UNLOADED, 3)]
+    w.exits("a")
+    assert call not in w.open_calls
+    w.ready("a")
+    assert newcomer.slot is Slot.GRANTED
+
+
+def test_a_second_draining_unload_does_not_give_more_time() -> None:
+    w, _ = serving("a", Settings(GroupPolicy(), reload_drain_s=300))
+    w.unload("a", drain=True)
+    w.advance(200)
+    w.unload("a", drain=True)
+    w.advance(100)
+    assert w.state("a") is ModelState.STOPPING
+
+
 # -- a process that does not die -----------------------------------------------------------------------
 
 
@@ -491,6 +584,26 @@ def test_a_client_may_shorten_the_queue_time_limit_but_not_extend_it() -> None:
     assert refused(short) is RefusalCode.QUEUE_TIMEOUT and long.slot is Slot.WAITING
     w.advance(15)
     assert refused(long) is RefusalCode.QUEUE_TIMEOUT
+
+
+def test_a_request_that_waits_for_a_second_instance_has_its_whole_queue_time_again() -> None:
+    w = world("ab", queue_timeout_s=20.0)
+    a = w.request("a")
+    w.advance(60)
+    w.ready("a")
+    w.exits("a")
+    w.request("b")
+    w.requeue(a)
+    assert a.slot is Slot.WAITING and a.position == 1
+    w.advance(20)
+    assert refused(a) is RefusalCode.QUEUE_TIMEOUT
+
+
+def test_a_ticket_tells_the_priority_it_has() -> None:
+    w, first = serving("ab", priority=5)
+    queued = w.request("b")
+    w.reload({"a": rules(priority=5), "b": rules(priority=7)})
+    assert (first.priority, queued.priority, w.request("a").priority) == (5, 7, 5)
 
 
 # -- claims --------------------------------------------------------------------------------------------

@@ -42,7 +42,7 @@ from swapd.nursery.events import (
     UnloadCall,
 )
 from swapd.nursery.policy import View
-from swapd.nursery.reports import Ending, EndingKind, Gone, Ready, StartTimedOut
+from swapd.nursery.reports import Ending, EndingKind, Exited, Gone, Ready, StartTimedOut, Unresponsive
 from swapd.nursery.scheduler import Scheduler
 from swapd.nursery.states import TRANSITIONS, ModelState
 
@@ -56,6 +56,7 @@ class FakeInstance:
     ready: bool = False
     stopping: bool = False
     timed_out: bool = False
+    exited: bool = False
 
 
 @define(eq=False)
@@ -125,6 +126,18 @@ class World:
         instance = self.newest(model)
         instance.timed_out = instance.stopping = True
         self.handle(StartTimedOut(model, instance.gen, "health check timed out after 15 s"))
+
+    def exited(self, model: str) -> None:
+        """The process of a ready model has ended by itself; the rest of its tree has not gone yet."""
+        instance = self.newest(model)
+        instance.exited = True
+        self.handle(Exited(model, instance.gen))
+
+    def falls_silent(self, model: str) -> None:
+        """A ready process gives no sign of life any more, and is being torn down for it."""
+        instance = self.newest(model)
+        instance.stopping = True
+        self.handle(Unresponsive(model, instance.gen, "no sign of life"))
 
     def advance(self, seconds: float) -> None:
         """Let time pass, stopping at every deadline of the core on the way."""
@@ -323,6 +336,7 @@ class World:
             self.core.swaps
             or any(record.leased for record in self.core.records.values())
             or any(state is ModelState.STOPPING for state in self.states.values())
+            or any(instance.exited for instance in self.instances.values())
             or self.core.next_deadline() < inf
         )
         assert pending, "the queue waits for nothing"

@@ -138,8 +138,10 @@ async def test_given_a_gap_through_a_character_when_read_then_the_rest_of_it_is_
         assert await anext(stream) == gap_note(3) + "€".encode()
 
 
-async def test_given_a_child_that_floods_when_a_subscriber_never_reads_then_memory_stays_bounded() -> None:
-    # S25: 50 MB are printed, the reader sleeps; the writer is never held up and the reader learns of the gap.
+async def test_s25_given_a_child_that_floods_when_a_subscriber_never_reads_then_memory_stays_bounded() -> (
+    None
+):
+    # 50 MB are printed, the reader sleeps; the writer is never held up and the reader learns of the gap.
     ring = LogRing()
     chunk = b"all work and no play makes a dull log\n" * 1724  # about 64 KiB
     rounds = 50_000_000 // len(chunk) + 1
