@@ -32,12 +32,14 @@ from swapd.http.api.routes import build_api
 from swapd.http.app import App
 from swapd.http.auth import Authentication
 from swapd.http.proxy import MODEL_ROUTES, Proxy
+from swapd.http.record import Tracker
 from swapd.http.server import ServerSettings, serve
 from swapd.nursery.local_launcher import LocalLauncher
 from swapd.nursery.manager import Manager
 from swapd.nursery.prober import HttpProber
 from swapd.nursery.process_tree import OwnChildren
 from swapd.observe.console import Console
+from swapd.observe.inflight import InFlight
 from swapd.observe.logger import Level
 from swapd.observe.logs import Logs, LogSettings
 from swapd.supervision.configuration import (
@@ -119,7 +121,10 @@ class _Daemon:
             output_of=lambda model: logs.upstream(model).sink,
             instance_uuid=str(uuid.uuid4()),
         )
-        self._proxy = Proxy(lambda: self._in_force.current, self._manager, self._log)
+        self._in_flight = InFlight()
+        self._proxy = Proxy(
+            lambda: self._in_force.current, self._manager, self._log, Tracker(self._in_flight)
+        )
         self._stop_wanted = trio.Event()
         self._force_wanted = trio.Event()
         self._server_stopping = trio.Event()
@@ -177,7 +182,9 @@ class _Daemon:
             models=self._proxy.models,
             model_routes=MODEL_ROUTES,
             passthrough=self._proxy.passthrough,
-            api=build_api(Control(lambda: self._in_force.current, self._manager, self._logs), auth),
+            api=build_api(
+                Control(lambda: self._in_force.current, self._manager, self._logs, self._in_flight), auth
+            ),
             auth=auth,
             access_log=AccessLog(self._log),
             log=self._log,

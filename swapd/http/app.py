@@ -80,6 +80,8 @@ class App:
         except Exception as error:  # noqa: BLE001 - the last one who can tell the client and the log
             await self._answer_failure(error, scope, send)
         finally:
+            if record.request is not None:
+                record.request.end()
             self._access_log.write(scope, record, time.perf_counter() - started)
 
     async def _answer_other(self, scope: Scope, receive: Receive, send: Send) -> None:

@@ -75,6 +75,13 @@ _TO_THE_SECOND: Final[dict[str, Callable[[time.struct_time], str]]] = {
     "stamp": _stamp,
 }
 
+
+def utc_timestamp(ns: int) -> str:
+    """RFC 3339 in UTC with milliseconds, for the API: `2026-08-01T12:00:00.250Z`."""
+    t = time.gmtime(ns // 1_000_000_000)
+    return f"{_iso(t)}.{ns // 1_000_000 % 1000:03}Z"
+
+
 _STAMP_DIGITS: Final = {"stampmilli": 3, "stampmicro": 6, "stampnano": 9}
 
 FORMAT_NAMES: Final = frozenset({*_TO_THE_SECOND, *_STAMP_DIGITS, "rfc3339nano"})

@@ -6,9 +6,10 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Protocol
 
-from msgspec import Struct
+from msgspec import Struct, field
 
 from swapd.nursery.states import RUNNING, ModelState
+from swapd.observe.inflight import InFlight
 from swapd.observe.logs import Logs
 from swapd.version import BUILD, Build
 
@@ -46,6 +47,7 @@ class Control(Struct, frozen=True):
     config: Callable[[], Config]
     manager: ModelManager
     logs: Logs
+    in_flight: InFlight = field(default_factory=InFlight)
     build: Build = BUILD
     now: Callable[[], float] = time.time
 

@@ -9,7 +9,7 @@ from starlette import types as starlette
 from starlette.routing import Route, Router
 
 from swapd.http.answers import not_found
-from swapd.http.api import health, logs, model_list, running, unload, version, web
+from swapd.http.api import health, inflight, logs, model_list, running, unload, version, web
 from swapd.http.api.control import Control
 from swapd.http.api.resource import ANY, Handler, Resource
 from swapd.http.auth import Authentication
@@ -22,6 +22,7 @@ ROUTES: Final[Mapping[str, Mapping[str, Handler]]] = {
     "/unload": {"GET": unload.unload_all_as_text},
     "/api/models/unload": {"POST": unload.unload_all},
     "/api/models/unload/{model:path}": {"POST": unload.unload_one},
+    "/api/inflight/{id}/cancel": {"POST": inflight.cancel},
     "/api/version": {"GET": version.version},
     "/health": {"GET": health.health},
     "/wol-health": {"GET": health.health},

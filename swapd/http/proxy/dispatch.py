@@ -80,6 +80,7 @@ class Dispatcher:
         lease = self._manager.try_acquire(outgoing.model.id)
         if lease is None:
             lease = await self._acquire(outgoing, scope)
+        relay.granted()
         failure = await self._attempt(lease, outgoing, relay)
         if failure is _AskAgain.YES:
             lease = await self._acquire_again(lease)

@@ -24,11 +24,12 @@ from swapd.http.proxy.instances import Instances
 from swapd.http.proxy.json_fields import replace_model
 from swapd.http.proxy.passthrough import Addressed, address, decoded
 from swapd.http.proxy.requested import Requested, requested_by
-from swapd.http.proxy.routes import ROUTES, is_recorded
-from swapd.http.record import RECORD
+from swapd.http.proxy.routes import ROUTES, is_model_route, is_recorded
+from swapd.http.record import RECORD, Tracker
 from swapd.http.server.asgi import Receive, Scope, Send
 from swapd.http.upstream import StreamedBody
 from swapd.nursery.manager import Manager
+from swapd.observe.inflight import InFlight, InFlightRequest
 from swapd.observe.logger import Logger
 
 
@@ -39,8 +40,12 @@ class Proxy:
     the next are the connections to the instances; `close` closes those that are idle.
     """
 
-    def __init__(self, config: Callable[[], Config], manager: Manager, log: Logger) -> None:
+    def __init__(
+        self, config: Callable[[], Config], manager: Manager, log: Logger, tracker: Tracker | None = None
+    ) -> None:
+        """Requests for models are entered with `tracker`; whoever made the scope's record takes them out."""
         self._config = config
+        self._tracker = tracker or Tracker(InFlight())
         self._instances = Instances(manager)
         self._dispatcher = Dispatcher(manager, self._instances, log)
 
@@ -51,7 +56,7 @@ class Proxy:
     async def models(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve a request on one of `ROUTES`. Cancelling it lets go of upstream and lease at once."""
         try:
-            await self._dispatcher.serve(await self._named(scope, receive), scope, send)
+            await self._serve(await self._named(scope, receive), scope, send)
         except Rejected as rejected:
             await _answer_error(rejected.answer, scope, send)
 
@@ -69,19 +74,46 @@ class Proxy:
             if addressed.needs_redirect:
                 await _redirect_into(addressed, scope, send)
                 return
+            if is_model_route(scope["method"], addressed.path):
+                self._tracker.begin(
+                    scope,
+                    addressed.model,
+                    forwarded_path=addressed.path,
+                    shown_path=decoded(addressed.path),
+                    recorded=is_recorded(scope["method"], addressed.path),
+                )
             outgoing = await _passed_through(addressed, config, scope, receive)
-            await self._dispatcher.serve(outgoing, scope, send)
+            await self._serve(outgoing, scope, send)
         except Rejected as rejected:
             await _answer_error(rejected.answer, scope, send)
+
+    async def _serve(self, outgoing: Outgoing, scope: Scope, send: Send) -> None:
+        """Have a request served such that it can be cancelled by others than its client."""
+        request: InFlightRequest | None = scope[RECORD].request
+        if request is None:
+            return await self._dispatcher.serve(outgoing, scope, send)
+        request.request_headers = outgoing.headers
+        if isinstance(outgoing.body, bytes):
+            request.request_body = outgoing.body
+        with request.scope:
+            await self._dispatcher.serve(outgoing, scope, send)
+        if request.scope.cancelled_caught and not scope[RECORD].status:
+            raise Rejected.with_code("request_cancelled", "the request was cancelled")
+        # A response that has begun is left unfinished: the server breaks the connection.
+        return None
 
     async def _named(self, scope: Scope, receive: Receive) -> Outgoing:
         """What leaves for the model that a request on a model route names."""
         config = self._config()
         body = await whole_body(scope, receive, config.max_request_body)
         requested = requested_by(scope, body)
-        model = _resolved(requested.name, config)
         path = ROUTES[scope["raw_path"]].upstream_path
         recorded = scope["method"] == "POST"
+        if requested.name:
+            request = self._tracker.begin(scope, requested.name, forwarded_path=path, recorded=recorded)
+            request.streamed = requested.stream
+        model = _resolved(requested.name, config)
+        request.model = model.id
         return _outgoing(scope, model, path, _edited(body, requested, model), recorded=recorded)
 
 

@@ -7,6 +7,9 @@ down its upstream and nothing else.
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
+
 from swapd.http.proxy.headers import headers_for_client
 from swapd.http.record import RECORD, RequestRecord
 from swapd.http.server.asgi import Headers, Scope, Send
@@ -27,7 +30,17 @@ class Relay:
     `activity`, which is the lease's.
     """
 
-    __slots__ = ("_announced", "_last", "_record", "_response", "_scope", "_send", "activity", "begun")
+    __slots__ = (
+        "_announced",
+        "_last",
+        "_record",
+        "_response",
+        "_scope",
+        "_send",
+        "_tap",
+        "activity",
+        "begun",
+    )
 
     def __init__(self, scope: Scope, send: Send) -> None:
         self._scope = scope
@@ -36,8 +49,14 @@ class Relay:
         self._response: UpstreamResponse | None = None
         self._last = b""
         self._announced: Headers = []
+        self._tap: Callable[[bytes], None] | None = None
         self.begun = False
         self.activity = NO_ACTIVITY
+
+    def granted(self) -> None:
+        """Note that the request need not wait for its model any more."""
+        if (request := self._record.request) is not None:
+            request.granted = time.perf_counter()
 
     async def pass_on(self, response: UpstreamResponse) -> None:
         """Read `response` to its end. Raises `UpstreamError` if it breaks off; does not close it."""
@@ -63,6 +82,8 @@ class Relay:
         if not self.begun:
             await self._begin(response)
         self._record.bytes_sent += len(self._last)
+        if self._tap is not None and self._last:
+            self._tap(self._last)
         await self._send({"type": "http.response.body", "body": self._last, "more_body": False})
         if self._announced:
             await self._send({"type": _TRAILERS, "headers": response.trailers, "more_trailers": False})
@@ -71,6 +92,8 @@ class Relay:
         self.begun = True
         self._record.status = response.status
         headers = headers_for_client(response.headers)
+        if (request := self._record.request) is not None:
+            self._tap = request.begin_response(headers)
         start = {"type": "http.response.start", "status": response.status, "headers": headers}
         if (response.trailers or not response.ended) and _TRAILERS in self._scope.get("extensions", ()):
             self._announced = [pair for pair in response.headers if pair[0] == b"trailer"]
@@ -80,4 +103,6 @@ class Relay:
 
     async def _pass(self, chunk: bytes) -> None:
         self._record.bytes_sent += len(chunk)
+        if self._tap is not None and chunk:
+            self._tap(chunk)
         await self._send({"type": "http.response.body", "body": chunk, "more_body": True})

@@ -79,7 +79,12 @@ MODEL_ROUTES: Mapping[str, frozenset[str]] = {
 """Path → methods, for whoever decides which requests come here."""
 
 
+def is_model_route(method: str, path: bytes) -> bool:
+    """Whether requests of this kind are shown among those in flight."""
+    route = ROUTES.get(path)
+    return route is not None and method in route.methods
+
+
 def is_recorded(method: str, path: bytes) -> bool:
     """Whether requests of this kind are recorded in the activity log: POSTs to a model route."""
-    route = ROUTES.get(path)
-    return method == "POST" and route is not None and "POST" in route.methods
+    return method == "POST" and is_model_route(method, path)

@@ -1,0 +1,19 @@
+"""`/api/inflight/{id}/cancel`: ending a request that is being answered."""
+
+from __future__ import annotations
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from swapd.http.api.control import Control
+from swapd.http.api.resource import json_response
+from swapd.http.errors import Rejected
+from swapd.http.paths import parameter
+
+
+async def cancel(control: Control, request: Request) -> Response:
+    """The request ends as if its client had left; the client is told so if nothing was sent to it yet."""
+    id = parameter(request.path_params["id"])
+    if not (id.isascii() and id.isdigit() and control.in_flight.cancel(int(id))):
+        raise Rejected.with_code("not_found", "inflight request not found")
+    return json_response({"msg": "ok"})
