@@ -28,7 +28,7 @@ def build_matrix(
             "describe under sets which models may run together, e.g. day: chat & embed",
         )
     _check_vars(written, path, models, names, places)
-    costs = _costs(written, path, models, places)
+    costs = _costs(written, path, models, names, places)
     if places.log.failed():
         return None
     expressions = _expressions(written, path, models, names, places)
@@ -60,7 +60,9 @@ def _check_vars(
             )
 
 
-def _costs(written: MatrixKeys, path: KeyPath, models: Container[str], places: Places) -> FrozenMap[str, int]:
+def _costs(
+    written: MatrixKeys, path: KeyPath, models: Container[str], names: Mapping[str, str], places: Places
+) -> FrozenMap[str, int]:
     costs: dict[str, int] = {}
     given_as: dict[str, str] = {}
     for name, cost in written.evict_costs.items():
@@ -74,7 +76,7 @@ def _costs(written: MatrixKeys, path: KeyPath, models: Container[str], places: P
                 "matrix-cost-key",
                 at,
                 f"{quoted(name)} is neither a var nor a model ID",
-                "costs are given for vars or model IDs",
+                _hint_for(name, {**written.vars, **dict.fromkeys(_iterable(models))}, names),
                 key=True,
             )
             continue
@@ -125,9 +127,7 @@ def _report(
     if error.code == "matrix-ident":
         hint = _hint_for(word, {**written.vars, **dict.fromkeys(_iterable(models))}, names)
     elif error.code == "matrix-ref":
-        hint = (
-            _hint_for(word.lstrip("+"), written.sets, {}) or "only sets of the same matrix can be referred to"
-        )
+        hint = _nearest_set(word.lstrip("+"), written.sets)
     elif word in ("/", ":"):
         hint = "a model ID with / or : can only be used through a var"
     else:
@@ -163,6 +163,12 @@ def _hint_for(word: str, known: Container[str], names: Mapping[str, str]) -> str
             f"{quoted(word)} is an alias; write the model ID {quoted(names[word])}, through a var if need be"
         )
     return did_you_mean(word, _iterable(known)) or "aliases, selectors and models of peers are not known here"
+
+
+def _nearest_set(word: str, sets: Iterable[str]) -> str:
+    from swapd.config.suggest import did_you_mean
+
+    return did_you_mean(word, sets) or "+ is followed by the name of a set of this matrix"
 
 
 def _order(expressions: dict[str, Expression], path: KeyPath, places: Places) -> list[str]:

@@ -97,11 +97,13 @@ def _choose_new(keys: RootKeys, places: Places) -> _Choice | None:
     router = keys.routing.router
     engine = router.use or "group"
     if engine not in ENGINES:
+        from swapd.config.suggest import did_you_mean
+
         places.error(
             "router-unknown",
             ("routing", "router", "use"),
             f"there is no router {quoted(engine)}",
-            f"permitted: {listed(ENGINES)}",
+            f"{did_you_mean(engine, ENGINES)} permitted: {listed(ENGINES)}".strip(),
         )
         return None
     if not router.use and router.settings.matrix is not None:

@@ -13,9 +13,10 @@ from attrs import Attribute, field, fields, frozen
 
 from swapd.config.kinds import INVALID, Kind
 from swapd.config.nodes import Entry, Mapping, Node, is_null
-from swapd.config.problems import KeyPath, ProblemLog, dotted, quoted
+from swapd.config.problems import KeyPath, ProblemLog, dotted, listed, quoted
 
 _METADATA = "swapd.key"
+_FEW_KEYS = 12  # as many as a hint can name
 
 
 @frozen
@@ -78,6 +79,9 @@ class Section(Kind):
     def null_entry(self) -> Any:
         return self.null_gives
 
+    def has_key(self, name: str) -> bool:
+        return name in keys_of(self.of)
+
 
 def load_keys(section: type[Any], node: Mapping, path: KeyPath, log: ProblemLog) -> dict[str, Any]:
     """Constructor arguments for the keys that are present and valid; unknown keys get a warning."""
@@ -107,12 +111,19 @@ def warn_unknown_key(name: str, entry: Entry, known: Any, path: KeyPath, log: Pr
     if not path and (name.startswith("x-") or entry.value.holds_alias_target):
         return
     suggestion = nearest(name, known)
-    hint = f"did you mean {suggestion}?" if suggestion else ""
+    hint = f"did you mean {suggestion}?" if suggestion else _other_keys(known)
     place = f"in {dotted(path)}" if path else "at the top level"
     log.warning(
         "unknown-key",
         f"{quoted(name)} is not a key {place} and is ignored",
         at=entry.key,
         path=(*path, name),
-        hint=hint or ("" if path else "for a place of your own, e.g. for anchors, call it x-…"),
+        hint=hint if path or suggestion else "for a place of your own, e.g. for anchors, call it x-…",
     )
+
+
+def _other_keys(known: Any) -> str:
+    names = list(known)
+    if len(names) <= _FEW_KEYS:
+        return f"the keys here are {listed(names, 'and')}"
+    return "docs/configuration.md lists the keys there are"

@@ -15,9 +15,9 @@ def check_entries(keys: RootKeys, places: Places) -> None:
         if not peer.proxy:
             places.error(
                 "peer-proxy",
-                ("peers", id),
+                ("peers", id, "proxy"),
                 f"the peer {quoted(id)} has no proxy",
-                "set proxy to its base URL",
+                "set proxy to its base URL, e.g. http://192.168.1.20:8080",
             )
         else:
             check_proxy(places, ("peers", id, "proxy"), peer.proxy, f"peer {quoted(id)}")

@@ -50,9 +50,25 @@ def found(node: Node, log: ProblemLog) -> str:
 def _shape_hint(node: Node, expected: Kind) -> str:
     if isinstance(expected, Int):
         return "write a whole number without quotes"
-    if expected.collection or not isinstance(node, Scalar):
+    if isinstance(expected, ListOf):
+        return "write it as a list: [a, b], or one item a line after '- '"
+    if isinstance(expected, MapOf):
+        return "write it as a mapping: name: value, one a line, indented, without '- '"
+    if not isinstance(node, Scalar):
         return "a mapping is written as name: value, a list as [a, b], a single value as it is"
     return f"write {expected.words}"
+
+
+def _int_hint(value: object) -> str:
+    """What to do about text where an int is expected."""
+    if not isinstance(value, str):
+        return ""
+    if value.strip().lstrip("+-").isdecimal():
+        return "remove the quotes, or use a macro alone: text around a macro makes a string"
+    seconds = parse_duration(value, days=True)
+    if seconds is None or seconds != int(seconds):
+        return ""
+    return f"units are not understood here; {value} is {int(seconds)} seconds"
 
 
 class Kind:
@@ -71,6 +87,10 @@ class Kind:
     def null_entry(self) -> AnyType:
         """The value of a null entry in a map of this kind; INVALID when it is not allowed."""
         return INVALID
+
+    def has_key(self, name: str) -> bool:
+        """True when this is a section with fixed keys, and this one of them."""
+        return False
 
     def refuse(self, node: Node, path: KeyPath, log: ProblemLog, hint: str = "") -> AnyType:
         """Report a value of the wrong type; without a hint of its own the shape is explained."""
@@ -97,10 +117,7 @@ class Int(Kind):
     def load(self, node: Node, path: KeyPath, log: ProblemLog) -> AnyType:
         value = node.value if isinstance(node, Scalar) else None
         if isinstance(value, bool) or not isinstance(value, (int, float)):
-            hint = ""
-            if isinstance(value, str) and value.strip().lstrip("+-").isdecimal():
-                hint = "remove the quotes, or use a macro alone: text around a macro makes a string"
-            return self.refuse(node, path, log, hint)
+            return self.refuse(node, path, log, _int_hint(value))
         if isinstance(value, float):
             if not isfinite(value) or abs(value) > _MAX_INT:
                 return self.refuse(node, path, log)
@@ -319,12 +336,7 @@ class ListOf(Kind):
 
     def load(self, node: Node, path: KeyPath, log: ProblemLog) -> AnyType:
         if not isinstance(node, Sequence):
-            hint = (
-                "write it as a list: [a, b], or one item a line after '- '"
-                if isinstance(node, Scalar)
-                else ""
-            )
-            return self.refuse(node, path, log, hint)
+            return self.refuse(node, path, log)
         values = (
             self.item.load(item, (*path, index), log)
             for index, item in enumerate(node.items)
@@ -353,11 +365,27 @@ class MapOf(Kind):
         if not isinstance(node, Mapping):
             return self.refuse(node, path, log)
         values: dict[str, AnyType] = {}
+        owner = ""
         for name, entry in node.entries.items():
+            if owner and not isinstance(entry.value, Mapping) and self.item.has_key(name):
+                self._refuse_outdented(name, entry, owner, (*path, name), log)
+                continue
             value = self._entry(name, entry, (*path, name), log)
             if value is not INVALID:
                 values[name] = value
+            owner = name if is_null(entry.value) else owner
         return FrozenMap(values)
+
+    def _refuse_outdented(self, name: str, entry: Entry, owner: str, path: KeyPath, log: ProblemLog) -> None:
+        """A key of an entry that stands beside the entry's name instead of below it."""
+        log.error(
+            "type",
+            f"{quoted(name)} stands beside {quoted(owner)}, expected it below",
+            at=entry.key,
+            path=path,
+            hint=f"indent it further than {owner}:",
+            step=TYPE_STEP,
+        )
 
     def _entry(self, name: str, entry: Entry, path: KeyPath, log: ProblemLog) -> AnyType:
         if not is_null(entry.value):
@@ -369,7 +397,7 @@ class MapOf(Kind):
                 f"{quoted(name)} has no content, expected {self.item.words}",
                 at=entry.key,
                 path=path,
-                hint="fill it in, or remove it",
+                hint="indent its keys below it, or remove it",
                 step=TYPE_STEP,
             )
         return value

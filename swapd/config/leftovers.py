@@ -108,7 +108,7 @@ class LeftoverSearch:
         if name == MODEL_ID:
             return "${MODEL_ID} exists only inside a model"
         if name in table.macros and via is not None:
-            return f"{name} is defined after {via.name}; a macro can only use those before it: move {name} up"
+            return f"a macro can only use those defined before it: move {name} above {via.name}"
         owners = [id for id, macros in self.locals.items() if any(macro.name == name for macro in macros)]
         if owners:
             return (

@@ -63,7 +63,7 @@ class ModelWarnings:
                 "unclosed-quote",
                 path,
                 f"a {words.unclosed} in {name} of {quoted(self.id)} is never closed; the rest is one word",
-                "close the quote",
+                f"put the closing {words.unclosed} behind the text it belongs to",
             )
         if words.shell_words:
             self.places.warning(

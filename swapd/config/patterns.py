@@ -38,6 +38,8 @@ _GROUP = re.compile(r"\(\?(?P<flags>[a-zA-Z]*)(?:-(?P<off>[a-zA-Z]+))?(?P<end>[:
 _LOOKAROUND = {"(?=": "look-ahead", "(?!": "look-ahead", "(?<=": "look-behind", "(?<!": "look-behind"}
 _REFUSED = {**_LOOKAROUND, "(?>": "an atomic group", "(?(": "a conditional", "(?P=": "a back-reference"}
 MAX_PATTERN = 4096
+_RE2 = "RE2 syntax: no look-around, no back-references; named groups as (?P<name>…)"
+_TAKEN_LITERALLY = "characters such as ( [ * + ? need a \\ before them to be taken as they are"
 
 
 class UnsupportedPatternError(ValueError):
@@ -186,7 +188,7 @@ class Pattern(Kind):
                 f"{quoted(text)} is not a usable pattern: {error}",
                 at=node,
                 path=path,
-                hint="RE2 syntax: no look-around, no back-references; named groups as (?P<name>…)",
+                hint=_RE2 if "not supported" in str(error) else _TAKEN_LITERALLY,
                 step=TYPE_STEP,
             )
             return INVALID

@@ -237,7 +237,7 @@ class ProblemLog:
         for secret_source, start, end in self.secrets:
             if secret_source is not source:
                 continue
-            indent = len(text) - len(text.lstrip())
+            indent = len(text) - len(text.lstrip(" \t-"))  # the dash of a list item is no secret
             for index in range(max(start - line_start, indent), min(end - line_start, len(characters))):
                 characters[index] = "*"
         return "".join(characters)

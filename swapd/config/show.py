@@ -6,6 +6,7 @@ What it writes is itself a configuration that loads to the same effect. Secrets 
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Callable, Mapping
 from decimal import Decimal
 from typing import Any
@@ -126,10 +127,15 @@ def _model(model: ModelConfig, hide: Hide, *, comments: bool) -> dict[str, Any]:
         }
     )
     if comments:
-        words = " ".join(scalar_text(word) for word in model.argv)
+        words = " ".join(map(_word, model.argv))
         port = "" if model.port is None else f"port {model.port}; "
         values["cmd"] = Commented(values["cmd"], f"{port}words: {words}")
     return {name: values[name] for name in keys_of(ModelKeys) if name in values}
+
+
+def _word(word: str) -> str:
+    """A word of a command as it would be typed into a shell, in one line whatever it holds."""
+    return shlex.quote(word) if word.isprintable() else scalar_text(word)
 
 
 def _routing(config: Config, *, comments: bool) -> dict[str, Any]:

@@ -11,21 +11,24 @@ from swapd.config.sources import SourceText
 
 _INDENTATION = "the indentation does not fit the lines above"
 _QUOTE_MACRO = 'inside [ ] and { } a macro must be quoted: "${name}"'
+_ALIGN = "keys of one mapping start in the same column"
+_NO_COLON = 'this line has no ":"'
+_ADD_COLON = "a key is followed by a colon and a blank"
+_QUOTE_VALUE = "put a value that starts with it into quotes"
 _CLOSE = "close it, or put text that starts with it into quotes"
 
 # Part of the library's text, what is wrong, what to do about it.
 _EXPLANATIONS = (
-    ("while scanning a quoted scalar", "this quote is never closed", "close it before the end of the file"),
-    ("that cannot start any token", "{character} cannot stand at the start of a value here", ""),
     (
-        "mapping values are not allowed",
-        'a ":" with a blank behind it is not allowed here',
-        "put the text in quotes",
+        "while scanning a quoted scalar",
+        "this quote is never closed",
+        "put the closing quote behind the text it belongs to",
     ),
-    ("could not find expected ':'", 'this line has no ":"', "a key is followed by a colon and a blank"),
+    ("that cannot start any token", "{character} cannot stand here", _QUOTE_VALUE),
+    ("could not find expected ':'", _NO_COLON, _ADD_COLON),
     ("while parsing a flow sequence", 'a comma or "]" is missing', _CLOSE),
     ("while parsing a flow mapping", 'a comma or "}}" is missing', _CLOSE),
-    ("expected <block end>", _INDENTATION, "keys of one mapping start in the same column"),
+    ("expected <block end>", _INDENTATION, _ALIGN),
     (
         "sequence entries are not allowed",
         'a "-" is not allowed here',
@@ -36,7 +39,7 @@ _EXPLANATIONS = (
         'a "-" is not allowed here',
         "list items start on a line of their own",
     ),
-    ("bad indentation", _INDENTATION, "keys of one mapping start in the same column"),
+    ("bad indentation", _INDENTATION, _ALIGN),
     ("expected '<document start>'", "there is something behind the end of the document", ""),
     (
         "found unknown escape character",
@@ -73,6 +76,8 @@ def explain_syntax(source: SourceText, error: YAMLError) -> SyntaxTrouble:
         return _unreadable_character(error)
     text = f"{error.context or ''} {error.problem or ''}"
     offset = _offset(source, error)
+    if "mapping values are not allowed" in text:
+        return _unexpected_colon(source, offset)
     for part, message, hint in _EXPLANATIONS:
         if part in text:
             character = _shown(source.text[offset : offset + 1])
@@ -98,6 +103,36 @@ def _offset(source: SourceText, error: MarkedYAMLError) -> int:
     return offset
 
 
+def _unexpected_colon(source: SourceText, offset: int) -> SyntaxTrouble:
+    """A colon where the library expected none: it is wrong itself, or makes it plain that this or the line
+    above is."""
+    text = source.text
+    start = text.rfind("\n", 0, offset) + 1
+    before = text[start:offset]
+    first = start + len(before) - len(before.lstrip())
+    above = _line_above(text, start)
+    hint = _hint(source, offset, "")
+    if hint or ": " in before or above is None:
+        return SyntaxTrouble(
+            offset, 'a ":" with a blank behind it is not allowed here', hint or "put the text in quotes"
+        )
+    above_first, above_text = above
+    if ":" not in above_text and not above_text.startswith("- "):
+        return SyntaxTrouble(above_first, _NO_COLON, _ADD_COLON)
+    return SyntaxTrouble(first, _INDENTATION, _ALIGN)
+
+
+def _line_above(text: str, start: int) -> tuple[int, str] | None:
+    """The nearest line above an offset that holds more than a comment: where its content begins, and it."""
+    while start > 0:
+        end = start - 1
+        start = text.rfind("\n", 0, end) + 1
+        content = text[start:end].strip()
+        if content and not content.startswith("#"):
+            return start + text[start:end].index(content), content
+    return None
+
+
 def _unreadable_character(error: YAMLError) -> SyntaxTrouble:
     character = getattr(error, "character", None)
     shown = f" U+{character:04X}" if isinstance(character, int) else ""
@@ -119,10 +154,6 @@ def _hint(source: SourceText, offset: int, part: str) -> str:
     before = line[: column - 1]
     if re.match(r"\s*\t", line) or "\t" in before:
         return "YAML allows no tabs for indentation; use blanks"
-    if part.startswith("mapping values") and ": " not in before:
-        return "the line above may lack its colon"
-    if part.startswith("mapping values") and ": " not in before:
-        return "the line above may lack its colon"
     if re.search(r"\$\s*$", before) or re.search(r"[\[,{:]\s*\$\{", line):
         return _QUOTE_MACRO
     return ""
