@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shlex
+import signal
 import subprocess
 import sys
 from collections.abc import AsyncIterator
@@ -22,12 +23,13 @@ from swapd.testing.processes import (
     MarkedProcess,
     kill_processes,
     marked_processes,
+    wait_for_exit,
     wait_until_gone,
 )
 from swapd.testing.upstream.remote import RemoteUpstream
 
-_START_LIMIT_S = 15.0
-_STOP_LIMIT_S = 15.0
+_START_LIMIT_S = 30.0
+_STOP_LIMIT_S = 30.0
 _LISTENING = re.compile(r"listening on (https?://\S+)")
 
 _PORTS_PER_DAEMON = 20
@@ -54,7 +56,7 @@ class Daemon:
     Mutable state: the output so far, fed by a task of `run_swapd`.
     """
 
-    def __init__(self, process: trio.Process, marker: str, directory: Path) -> None:
+    def __init__(self, process: subprocess.Popen[bytes], marker: str, directory: Path) -> None:
         self.directory = directory
         self.url = ""
         self._process = process
@@ -92,7 +94,7 @@ class Daemon:
             yield remote
 
     async def printed(self, pattern: str | re.Pattern[str]) -> re.Match[str]:
-        """Wait until the output matches; fails when the daemon ends first or takes longer than 15 s."""
+        """Wait until the output matches; fails when the daemon ends first or takes longer than 30 s."""
         with trio.move_on_after(_START_LIMIT_S):
             while (match := re.search(pattern, self.output)) is None:
                 if self._process.poll() is not None:
@@ -100,6 +102,19 @@ class Daemon:
                 await self._printed.wait()
             return match
         raise DaemonError(f"the daemon has not printed {pattern!r}\n{self.output}")
+
+    async def queued(self, model: str, count: int) -> None:
+        """Wait until at least so many requests wait for a model; bounded by 30 s, then DaemonError."""
+        with trio.move_on_after(_START_LIMIT_S):
+            while True:
+                seen = len(self.output)
+                self.signal(signal.SIGUSR1)  # makes it log its state
+                state = re.compile(rf"state: \[{re.escape(model)}\] .* (\d+) queued")
+                while (match := state.search(self.output, seen)) is None:
+                    await self._printed.wait()
+                if int(match[1]) >= count:
+                    return
+        raise DaemonError(f"no {count} requests have come to wait for {model}\n{self.output}")
 
     def signal(self, number: int) -> None:
         """Send a signal to the daemon alone."""
@@ -111,20 +126,19 @@ class Daemon:
 
     async def stop(self) -> int:
         """SIGTERM, then wait for its end; the exit status, negative for a signal."""
-        if self._process.returncode is None:
-            self._process.terminate()
+        self._process.terminate()
         return await self.exited()
 
     async def exited(self) -> int:
         """Wait for its end by itself; the exit status, negative for a signal."""
         with trio.move_on_after(_STOP_LIMIT_S):
-            return await self._process.wait()
+            return await self._wait()
         raise DaemonError(f"the daemon is still there after {_STOP_LIMIT_S:g} s\n{self.output}")
 
     async def all_gone(self, within_s: float = _STOP_LIMIT_S) -> None:
         """Wait until neither the daemon nor anything it started is there."""
         with trio.move_on_after(within_s):
-            await self._process.wait()
+            await self._wait()
             await wait_until_gone(self._marker)
             return
         left = "\n".join(map(str, marked_processes(self._marker)))
@@ -132,11 +146,18 @@ class Daemon:
 
     async def _collect_output(self) -> None:
         assert self._process.stdout is not None
-        async for data in self._process.stdout:
-            self._output += data
-            self._wake()
-        await self._process.wait()
+        async with trio.lowlevel.FdStream(os.dup(self._process.stdout.fileno())) as stream:
+            async for data in stream:
+                self._output += data
+                self._wake()
+        await self._wait()
         self._wake()
+
+    async def _wait(self) -> int:
+        """The exit status, once there is one. Can be waited for by several tasks, and be cancelled."""
+        if self._process.poll() is None:
+            await wait_for_exit(self._process.pid)
+        return self._process.wait()
 
     def _wake(self) -> None:
         self._printed.set()
@@ -162,11 +183,11 @@ async def run_daemon(config: str, directory: Path, *arguments: str) -> AsyncIter
 async def run_swapd(directory: Path, *arguments: str) -> AsyncIterator[Daemon]:
     """Run swapd with these arguments for the length of the block; yields once it listens.
 
-    On leaving, by an exception or cancellation too, it is stopped in order, bounded by 15 s; what is then
+    On leaving, by an exception or cancellation too, it is stopped in order, bounded by 30 s; what is then
     left of it is killed, and reported as DaemonError.
     """
     marker = uuid4().hex
-    daemon = Daemon(await _spawn(arguments, _environment(directory, marker)), marker, directory)
+    daemon = Daemon(_spawn(arguments, _environment(directory, marker)), marker, directory)
     try:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(daemon._collect_output)
@@ -191,14 +212,17 @@ async def _end(daemon: Daemon, marker: str) -> None:
             raise DaemonError("the daemon left behind:\n" + "\n".join(map(str, left)) + f"\n{daemon.output}")
     finally:
         kill_processes(marked_processes(marker))
-        await daemon._process.wait()
+        await daemon._wait()
         assert daemon._process.stdout is not None
-        await daemon._process.stdout.aclose()
+        daemon._process.stdout.close()
 
 
-async def _spawn(arguments: tuple[str, ...], environment: dict[str, str]) -> trio.Process:
-    """Start it; should the test run be killed, it gets SIGTERM from the kernel and ends in order."""
-    return await trio.lowlevel.open_process(
+def _spawn(arguments: tuple[str, ...], environment: dict[str, str]) -> subprocess.Popen[bytes]:
+    """Start it; should the test run be killed, it gets SIGTERM from the kernel and ends in order.
+
+    That signal is sent when the *thread* that started it ends: so not through trio's worker threads.
+    """
+    return subprocess.Popen(
         [*_death_signal_helper(), sys.executable, "-m", "swapd", *arguments],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,

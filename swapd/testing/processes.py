@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 
 import trio
@@ -75,22 +73,18 @@ def reap_children(children: list[MarkedProcess]) -> None:
 async def wait_until_gone(value: str) -> None:
     """Wait until no process carries the marker with this value. Cancel-safe; bound it with a deadline."""
     while processes := marked_processes(value):
-        async with _watching(processes[0].pid) as pidfd:
-            if pidfd is not None:
-                await trio.lowlevel.wait_readable(pidfd)
+        await wait_for_exit(processes[0].pid)
         await trio.lowlevel.checkpoint()
 
 
-@asynccontextmanager
-async def _watching(pid: int) -> AsyncIterator[int | None]:
-    """A pidfd for the process (readable once it has exited), or None when it is gone already."""
+async def wait_for_exit(pid: int) -> None:
+    """Wait until a process has exited; its parent may still have to collect it. Cancel-safe."""
     try:
         pidfd = os.pidfd_open(pid)
     except ProcessLookupError:
-        yield None
         return
     try:
-        yield pidfd
+        await trio.lowlevel.wait_readable(pidfd)
     finally:
         os.close(pidfd)
 

@@ -134,7 +134,8 @@ class UpstreamProcess:
 
     def _crash(self) -> Never:
         if self._settings.exit_signal:
-            signal.signal(self._settings.exit_signal, signal.SIG_DFL)
+            if self._settings.exit_signal not in (signal.SIGKILL, signal.SIGSTOP):
+                signal.signal(self._settings.exit_signal, signal.SIG_DFL)
             os.kill(os.getpid(), self._settings.exit_signal)
         os._exit(self._settings.exit_code)
 

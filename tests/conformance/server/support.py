@@ -18,7 +18,7 @@ from swapd.http.server import ASGIApp, Receive, Scope, Send
 def patience() -> AbstractContextManager[trio.CancelScope]:
     """A scope for what must come. Its time is up in a failing test only, on whatever clock that runs."""
     virtual = isinstance(trio.lowlevel.current_clock(), MockClock)
-    return trio.fail_after(1e6 if virtual else 10)
+    return trio.fail_after(1e6 if virtual else 60)
 
 
 GET = b"GET / HTTP/1.1\r\nHost: example\r\n\r\n"
