@@ -22,6 +22,13 @@ def test_given_loopback_then_the_pace_is_25_ms_for_ten_seconds(failure: ProbeKin
     assert set(delays(ProbePace(loopback=True), failure, 50, elapsed_s=9.9)) == {0.025}
 
 
+@pytest.mark.parametrize(("failure", "delay"), [(REFUSED, 0.01), (HUNG, 0.025), (BAD_STATUS, 0.025)])
+def test_given_loopback_and_nobody_listens_then_the_pace_is_10_ms_for_three_seconds(
+    failure: ProbeKind, delay: float
+) -> None:
+    assert set(delays(ProbePace(loopback=True), failure, 50, elapsed_s=2.9)) == {delay}
+
+
 @pytest.mark.parametrize(("failure", "longest"), [(REFUSED, 0.1), (HUNG, 0.25), (BAD_STATUS, 0.25)])
 def test_given_loopback_after_ten_seconds_then_the_delay_grows_to_its_limit(
     failure: ProbeKind, longest: float
