@@ -6,18 +6,17 @@ import argparse
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from bench import config_load, footprint, memory, readiness, report, streams, throughput
-from bench.budget import SWAPD
+from bench import report
+from bench.parts import PARTS, Bench
 from bench.results import Results
-from bench.scale import FULL, QUICK, Scale
-from bench.targets import Target, make_targets
+from bench.scale import FULL, QUICK
+from bench.speed import REFERENCE_US
+from bench.targets import Target, make_targets, warm_up
 from bench.tools import HERE, Tools
-
-PARTS = ("config", "start", "idle", "requests", "streams", "readiness", "memory")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -26,10 +25,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     tools, results = Tools(), Results()
     where = report.machine(tools.native)
     with tempfile.TemporaryDirectory(prefix="swapd-bench-") as directory:
-        targets = make_targets(tools, Path(directory), given.peer, given.only)
-        for part in given.parts or PARTS:
-            _progress(part)
-            _measure(part, targets, tools, scale, results)
+        known = make_targets(tools, Path(directory), given.peer)
+        yardsticks = [target for target in known if target.name in REFERENCE_US]
+        targets = [target for target in known if _is_wanted(target, given.only)]
+        bench = Bench(targets, yardsticks, tools, scale, results)
+        warm_up(targets)
+        for name, measure in PARTS.items():
+            if name == "speed" or name in (given.parts or PARTS):
+                _progress(name)
+                measure(bench)
     names = [target.name for target in targets]
     stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
     path = given.json or HERE / "results" / f"{stamp}.json"
@@ -39,43 +43,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _measure(part: str, targets: list[Target], tools: Tools, scale: Scale, results: Results) -> None:
-    """One part of the benchmark, on freshly started targets."""
-    proxies = [target for target in targets if target.proxied]
-    measurements: dict[str, Callable[[], None]] = {
-        "idle": lambda: footprint.measure_idle(proxies, scale, results),
-        "requests": lambda: throughput.measure(targets, tools, scale, results),
-        "streams": lambda: streams.measure(targets, tools, scale, results),
-        "readiness": lambda: readiness.measure(proxies, scale, results),
-        "memory": lambda: memory.measure(proxies, scale, results),
-    }
-    if part == "config":
-        for target in targets:
-            if target.name == SWAPD:
-                config_load.measure(target, scale, results)
-    elif part == "start":
-        direct = [target for target in targets if not target.proxied]
-        with_targets(direct, lambda: footprint.measure_start(proxies, scale, results))
-    else:
-        with_targets(targets, measurements[part])
-
-
-def with_targets(targets: list[Target], measurement: Callable[[], None]) -> None:
-    """Run a measurement with these targets started, and stop them after it whatever happens."""
-    started: list[Target] = []
-    try:
-        for target in targets:
-            target.start()
-            started.append(target)
-        measurement()
-    finally:
-        for target in started:
-            target.stop()
+def _is_wanted(target: Target, only: Sequence[str]) -> bool:
+    return not only or target.name in only or not target.proxied
 
 
 def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="one minute instead of four; coarser")
+    parser.add_argument("--quick", action="store_true", help="two minutes instead of six; coarser")
     parser.add_argument(
         "--peer",
         action="append",
@@ -84,7 +58,7 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
         help="measure this program too; the command contains {config} (a file in our language) and {listen}",
     )
     parser.add_argument("--only", action="append", default=[], metavar="NAME", help="leave other targets out")
-    parser.add_argument("--parts", nargs="+", choices=PARTS, help="measure only these")
+    parser.add_argument("--parts", nargs="+", choices=list(PARTS), help="measure only these")
     parser.add_argument("--json", type=Path, metavar="FILE", help="where to write all samples")
     return parser.parse_args(argv)
 

@@ -25,15 +25,22 @@ def measure_idle(targets: Sequence[Target], scale: Scale, results: Results) -> N
 
 
 def measure_start(targets: Sequence[Target], scale: Scale, results: Results) -> None:
-    """`start accept_ms` and `answer_ms` after exec; `stop ms` after SIGTERM, with a model running."""
-    for target in targets:
-        for _ in range(scale.repeats):
-            start = time.monotonic()
-            target.spawn()
-            while not accepts(target.port):
-                time.sleep(0.0005)
-            results.add("start", "accept_ms", target, 1000 * (time.monotonic() - start))
-            client.wait_for_answer(target.port, "/health")
-            results.add("start", "answer_ms", target, 1000 * (time.monotonic() - start))
-            client.post(target.port, "/v1/chat/completions", {"model": "m1", "messages": []})
-            results.add("stop", "ms", target, 1000 * target.stop())
+    """`start accept_ms` and `answer_ms` after exec, and `cpu_ms` until the answer; `stop ms` after SIGTERM,
+    with a model running. Targets take turns.
+    """
+    for _ in range(scale.repeats):
+        for target in targets:
+            _measure_start(target, results)
+
+
+def _measure_start(target: Target, results: Results) -> None:
+    start = time.monotonic()
+    target.spawn()
+    while not accepts(target.port):
+        time.sleep(0.0005)
+    results.add("start", "accept_ms", target, 1000 * (time.monotonic() - start))
+    client.wait_for_answer(target.port, "/health")
+    results.add("start", "answer_ms", target, 1000 * (time.monotonic() - start))
+    results.add("start", "cpu_ms", target, 1000 * procfs.cpu_seconds(target.pids))
+    client.post(target.port, "/v1/chat/completions", {"model": "m1", "messages": []})
+    results.add("stop", "ms", target, 1000 * target.stop())

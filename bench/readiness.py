@@ -19,16 +19,14 @@ _PATH = "/v1/chat/completions"
 
 def measure(targets: Sequence[Target], scale: Scale, results: Results) -> None:
     """`cold/T/mode ms` and `swap/T/mode ms`: T the model's load time in ms, mode what it does meanwhile."""
-    for target in (target for target in targets if target.swaps):
+    swapping = [target for target in targets if target.swaps]
+    for _ in range(scale.repeats):
         for load_ms in scale.load_times_ms:
             for mode in UNTIL_READY:
-                for _ in range(_repeats(scale, load_ms)):
+                for target in swapping:
                     _once(target, load_ms, mode, results)
+    for target in swapping:
         client.get(target.port, "/unload")
-
-
-def _repeats(scale: Scale, load_ms: int) -> int:
-    return scale.repeats if load_ms <= 200 else max(1, scale.repeats // 3)
 
 
 def _once(target: Target, load_ms: int, mode: str, results: Results) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from bench.budget import Verdict, verdicts
 from bench.results import Results
+from bench.speed import explanation, slowness
 
 _UNITS = {
     "per_second": ("/s", 1.0),
@@ -64,17 +65,19 @@ def figures_table(results: Results, targets: list[str]) -> str:
 def budget_table(results: Results) -> str:
     """swapd against its budget; what was not measured is left out."""
     judged = [verdict for verdict in verdicts(results) if verdict.kept is not None]
-    lines = [_row("swapd", "measured", "budget", ""), _row("---", "---:", "---:", "---")]
-    return "\n".join([*lines, *map(_verdict_row, judged)])
+    lines = [_row("swapd", "measured", "there", "budget", ""), _row("---", "---:", "---:", "---:", "---")]
+    return "\n".join([*lines, *map(_verdict_row, judged), "", explanation(results)])
 
 
 def _verdict_row(verdict: Verdict) -> str:
-    budget = verdict.budget
-    assert verdict.value is not None
+    budget, value, there = verdict.budget, verdict.value, verdict.there
+    assert value is not None
+    assert there is not None
     sign = "≥" if budget.at_least else "≤"
     return _row(
         budget.text,
-        f"{_number(verdict.value)} {budget.unit}".strip(),
+        f"{_number(value)} {budget.unit}".strip(),
+        "" if there == value else f"{_number(there)} {budget.unit}",
         f"{sign} {_number(budget.bound)} {budget.unit}".strip(),
         "kept" if verdict.kept else "**missed**",
     )
@@ -82,12 +85,19 @@ def _verdict_row(verdict: Verdict) -> str:
 
 def write_json(path: Path, results: Results, where: str) -> None:
     judged = [
-        {"text": v.budget.text, "value": v.value, "bound": v.budget.bound, "kept": v.kept}
+        {
+            "text": v.budget.text,
+            "value": v.value,
+            "there": v.there,
+            "bound": v.budget.bound,
+            "kept": v.kept,
+        }
         for v in verdicts(results)
     ]
     document = {
         "measured_at": datetime.now(UTC).isoformat(timespec="seconds"),
         "machine": where,
+        "slowness": slowness(results),
         "budgets": judged,
         "samples": results.samples(),
     }

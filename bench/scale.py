@@ -1,4 +1,4 @@
-"""How long and how often to measure: a full run takes about four minutes, a quick one about one."""
+"""How long and how often to measure: a full run takes about six minutes, a quick one about two."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ class Scale:
 
 
 FULL = Scale(
-    rounds=2,
-    load_s=2.0,
+    rounds=3,
+    load_s=1.5,
     warm_up_s=0.5,
-    paced_s=4.0,
+    paced_s=3.0,
     idle_s=10.0,
     repeats=5,
     load_times_ms=(20, 200, 700, 1500),

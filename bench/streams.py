@@ -18,13 +18,15 @@ OPEN_STREAMS, OPEN_RATE, OPEN_S = 200, 2, 2.5
 
 def measure(targets: Sequence[Target], tools: Tools, scale: Scale, results: Results) -> None:
     """`chunks/N per_second`; `paced p50_us`, `p99_us`, `cpu_us` a chunk; `open streams bytes` a stream."""
-    for streams in UNPACED_STREAMS:
+    for _ in range(scale.rounds):
+        for streams in UNPACED_STREAMS:
+            for target in targets:
+                load = tools.streams(target.port, streams, scale.load_s, 0)
+                results.add(f"chunks/{streams}", "per_second", target, load.per_second)
+                target.settle()
+    for _ in range(scale.rounds):
         for target in targets:
-            load = tools.streams(target.port, streams, scale.load_s, 0)
-            results.add(f"chunks/{streams}", "per_second", target, load.per_second)
-            target.settle()
-    for target in targets:
-        _paced(target, tools, scale, results)
+            _paced(target, tools, scale, results)
     for target in targets:
         _open(target, tools, results)
 

@@ -10,7 +10,8 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from bench import procfs
@@ -34,13 +35,21 @@ class Target:
     """
 
     def __init__(
-        self, name: str, command: Sequence[str], port: int, *, swaps: bool = False, proxied: bool = True
+        self,
+        name: str,
+        command: Sequence[str],
+        port: int,
+        directory: Path,
+        *,
+        swaps: bool = False,
+        proxied: bool = True,
     ) -> None:
         self.name = name
         self.command = list(command)
         self.port = port
         self.swaps = swaps
         self.proxied = proxied
+        self._environment = _environment(directory)
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
@@ -56,6 +65,7 @@ class Target:
         """Start it and return at once."""
         self._process = subprocess.Popen(
             self.command,
+            env=self._environment,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=None if os.environ.get("BENCH_VERBOSE") else subprocess.DEVNULL,
@@ -113,7 +123,8 @@ class Nginx(Target):
     def __init__(self, program: str, port: int, upstream_port: int, directory: Path) -> None:
         config = directory / "nginx.conf"
         config.write_text(_NGINX_CONFIG.format(port=port, upstream=upstream_port, directory=directory))
-        super().__init__("nginx", [program, "-c", str(config), "-e", str(directory / "nginx.log")], port)
+        command = [program, "-c", str(config), "-e", str(directory / "nginx.log")]
+        super().__init__("nginx", command, port, directory)
 
     @property
     def pids(self) -> list[int]:
@@ -150,10 +161,10 @@ http {{
 """
 
 
-def make_targets(tools: Tools, directory: Path, peers: Sequence[str], only: Sequence[str]) -> list[Target]:
-    """Everything to measure; `peers` are `name=command with {config} {listen}`, `only` limits by name."""
+def make_targets(tools: Tools, directory: Path, peers: Sequence[str]) -> list[Target]:
+    """Everything that can be measured; `peers` are `name=command with {config} {listen}`."""
     upstream_port = free_port()
-    direct = Target("direct", tools.upstream(upstream_port), upstream_port, proxied=False)
+    direct = Target("direct", tools.upstream(upstream_port), upstream_port, directory, proxied=False)
     plain_port = free_port()
     plain = Target(
         "plain",
@@ -162,12 +173,13 @@ def make_targets(tools: Tools, directory: Path, peers: Sequence[str], only: Sequ
             *("--upstream", f"http://127.0.0.1:{upstream_port}"),
         ],
         plain_port,
+        directory,
     )
     swapd = f"swapd={shlex.quote(sys.executable)} -m swapd serve --config {{config}} --listen {{listen}}"
     targets = [direct, plain, *(_swapping(tools, directory, peer) for peer in (swapd, *peers))]
     if nginx := shutil.which("nginx", path=os.environ.get("PATH", "") + ":/usr/sbin"):
         targets.append(Nginx(nginx, free_port(), upstream_port, directory))
-    return [target for target in targets if not only or target.name in only or target is direct]
+    return targets
 
 
 def _swapping(tools: Tools, directory: Path, peer: str) -> Target:
@@ -181,7 +193,7 @@ def _swapping(tools: Tools, directory: Path, peer: str) -> Target:
         word.replace("{config}", str(config)).replace("{listen}", f"127.0.0.1:{port}")
         for word in shlex.split(template)
     ]
-    return Target(name, command, port, swaps=True)
+    return Target(name, command, port, directory, swaps=True)
 
 
 def _swap_config(tools: Tools, start_port: int) -> str:
@@ -195,6 +207,34 @@ def _swap_config(tools: Tools, start_port: int) -> str:
         quoted = shlex.join(command).replace("'${PORT}'", "${PORT}")
         lines += [f"  {name}:", f"    cmd: {quoted}", "    concurrencyLimit: 2000"]
     return "\n".join(lines) + "\n"
+
+
+def _environment(directory: Path) -> dict[str, str]:
+    """Ours, with bytecode for all of Python: pip compiles what it installs, a source tree may not be."""
+    environment = {**os.environ, "PYTHONPYCACHEPREFIX": str(directory / "bytecode")}
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)
+    return environment
+
+
+def warm_up(targets: Sequence[Target]) -> None:
+    """Start and stop each once: for the bytecode, and for the files to be in memory."""
+    for target in targets:
+        with running([target]):
+            pass
+
+
+@contextmanager
+def running(targets: Sequence[Target]) -> Iterator[None]:
+    """Have these targets started anew, and stop them after it whatever happens."""
+    started: list[Target] = []
+    try:
+        for target in targets:
+            target.start()
+            started.append(target)
+        yield
+    finally:
+        for target in started:
+            target.stop()
 
 
 def model_name(load_ms: int, mode: str) -> str:

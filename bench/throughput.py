@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from bench import procfs
+from bench import procfs, speed
 from bench.results import Results
 from bench.scale import Scale
 from bench.targets import Target
@@ -21,29 +21,33 @@ _PATIENCE_S = 20
 
 
 def measure(targets: Sequence[Target], tools: Tools, scale: Scale, results: Results) -> None:
-    """`requests/N per_second`, `cpu_us`, `p50_us`, `p99_us`, for each N of `CONNECTIONS`, and idle."""
+    """`requests/N per_second`, `cpu_us`, `p50_us`, `p99_us`, for each N of `CONNECTIONS`, and idle.
+
+    Targets and numbers of connections take turns, so that a slow moment of the machine does not hit only one.
+    """
     for target in targets:
         tools.requests(target.port, 8, scale.warm_up_s)
-    for connections in CONNECTIONS:
-        _rounds(f"requests/{connections}", connections, targets, tools, scale, results)
+    for _ in range(scale.rounds):
+        for connections in CONNECTIONS:
+            for target in targets:
+                _round(f"requests/{connections}", connections, target, tools, scale, results)
     for target in targets:
         tools.requests(target.port, IDLE_UPSTREAMS, scale.warm_up_s)
         target.settle(_PATIENCE_S)
-    _rounds("requests/8 idle", 8, targets, tools, scale, results)
-
-
-def _rounds(
-    name: str, connections: int, targets: Sequence[Target], tools: Tools, scale: Scale, results: Results
-) -> None:
-    """Targets take turns, so that a slow moment of the machine does not hit only one."""
     for _ in range(scale.rounds):
         for target in targets:
-            before = procfs.cpu_seconds(target.pids)
-            load = tools.requests(target.port, connections, scale.load_s)
-            cpu_s = procfs.cpu_seconds(target.pids) - before
-            if load.errors or not load.count:
-                raise RuntimeError(f"{target.name}: {load.errors} errors in {load.count} requests")
-            results.add(name, "per_second", target, load.per_second)
-            results.add(name, "cpu_us", target, 1e6 * cpu_s / load.count)
-            results.add(name, "p50_us", target, load.p50_us)
-            results.add(name, "p99_us", target, load.p99_us)
+            _round("requests/8 idle", 8, target, tools, scale, results)
+
+
+def _round(name: str, connections: int, target: Target, tools: Tools, scale: Scale, results: Results) -> None:
+    before = procfs.cpu_seconds(target.pids)
+    load = tools.requests(target.port, connections, scale.load_s)
+    cpu_s = procfs.cpu_seconds(target.pids) - before
+    if load.errors or not load.count:
+        raise RuntimeError(f"{target.name}: {load.errors} errors in {load.count} requests")
+    results.add(name, "per_second", target, load.per_second)
+    results.add(name, "cpu_us", target, 1e6 * cpu_s / load.count)
+    results.add(name, "p50_us", target, load.p50_us)
+    results.add(name, "p99_us", target, load.p99_us)
+    if connections == speed.CONNECTIONS:
+        speed.add(target, cpu_s / load.count, results)
