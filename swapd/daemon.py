@@ -31,7 +31,7 @@ from swapd.http.api.control import Control
 from swapd.http.api.routes import build_api
 from swapd.http.app import App
 from swapd.http.auth import Authentication
-from swapd.http.proxy import MODEL_ROUTES, Proxy
+from swapd.http.proxy import MODEL_ROUTES, Profiles, Proxy
 from swapd.http.record import Tracker
 from swapd.http.server import ServerSettings, serve
 from swapd.nursery.local_launcher import LocalLauncher
@@ -122,8 +122,13 @@ class _Daemon:
             instance_uuid=str(uuid.uuid4()),
         )
         self._in_flight = InFlight()
+        self._profiles = Profiles(lambda: self._in_force.current)
         self._proxy = Proxy(
-            lambda: self._in_force.current, self._manager, self._log, Tracker(self._in_flight)
+            lambda: self._in_force.current,
+            self._manager,
+            self._log,
+            Tracker(self._in_flight),
+            self._profiles,
         )
         self._stop_wanted = trio.Event()
         self._force_wanted = trio.Event()
@@ -173,7 +178,7 @@ class _Daemon:
                     task_status=task_status,
                 )
         finally:
-            self._proxy.close()
+            await self._proxy.aclose()
             self._server_ended.set()
 
     def _application(self) -> App:
@@ -214,6 +219,7 @@ class _Daemon:
         if applied is None:
             return None
         self._logs.apply(_log_settings(config, self._settings))
+        self._profiles.apply(config)
         return Changes(applied.added, applied.removed, applied.restarted, applied.updated, applied.unchanged)
 
     def _report_reload(self, status: ConfigStatus) -> None:

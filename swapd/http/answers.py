@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from http import HTTPStatus
 from typing import Final
 
-from swapd.http.errors import ErrorAnswer, render
+from swapd.http.errors import ErrorAnswer, render, request_id
 from swapd.http.record import RECORD
 from swapd.http.server.asgi import Headers, Scope, Send
 
@@ -35,6 +35,7 @@ async def send_whole(scope: Scope, send: Send, status: int, headers: Headers, bo
     """The same for `headers` that are complete. A WebSocket is denied with it, if the server can do that."""
     record = scope[RECORD]
     record.status = status
+    headers = [*headers, (b"x-request-id", request_id(scope).encode("ascii"))]
     if scope["type"] == "websocket":
         return await _deny(scope, send, status, headers, body)
     if scope["method"] == "HEAD":

@@ -24,7 +24,8 @@ from swapd.http.record import RECORD, RequestRecord
 from swapd.http.server.asgi import ABORT, ASGIApp, BodyTooLarge, ClientGone, Receive, Scope, Send
 from swapd.observe.logger import Logger
 
-_PASSTHROUGH = b"/upstream/"
+_PASSTHROUGH = (b"/upstream/", b"/comfyui/")
+_COMFYUI = b"/comfyui"
 
 CLIENT_CLOSED_REQUEST = 499
 """What the access log says of a request whose client left before it was answered."""
@@ -48,7 +49,8 @@ class App:
         log: Logger,
     ) -> None:
         """`models` answers the paths of `model_routes` (path → methods; HEAD goes with GET), `passthrough`
-        what is below `/upstream/`, both after `auth`; `api` the rest, of which it knows what needs a key."""
+        what is below `/upstream/` and `/comfyui`, both after `auth`; `api` the rest, of which it knows what
+        needs a key."""
         self._models = models
         self._model_routes = {
             path.encode("ascii"): frozenset(methods) | ({"HEAD"} if "GET" in methods else set())
@@ -92,7 +94,7 @@ class App:
         cleaned = clean_path(raw)
         if cleaned is not raw:
             return await answers.redirect(scope, send, 307, location(cleaned, scope["query_string"]))
-        if raw.startswith(_PASSTHROUGH):
+        if raw.startswith(_PASSTHROUGH) or raw == _COMFYUI:
             return await self._admitted(self._passthrough, scope, receive, send)
         path = routing_path(raw)
         methods = self._model_routes.get(path.encode("ascii"))

@@ -1,56 +1,135 @@
-"""API keys: may this request be answered?
+"""API keys: may this request be answered, and what may whoever sent it?
 
-A request shows one key: the password of `Authorization: Basic` (so that a browser can ask for it), the token
-of `Authorization: Bearer`, or `x-api-key`, the first of these that is there. A wrong one is not made good by
-a right one further down. Without configured keys everybody may do everything.
+A request shows one key (see `swapd.http.credentials`). A wrong one is not made good by a right one further
+down. Without configured keys everybody may do everything.
 """
 
 from __future__ import annotations
 
-import base64
-import binascii
 import hashlib
 import hmac
 from collections.abc import Callable, Sequence
+from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Final
 
+import trio
+from msgspec import Struct
+
 from swapd.http.answers import send_whole
-from swapd.http.errors import ErrorAnswer, render
+from swapd.http.credentials import shown_key
+from swapd.http.errors import ErrorAnswer, Rejected, render
 
 if TYPE_CHECKING:
-    from swapd.config import ApiKey
+    from swapd.config import ApiKey, Config
     from swapd.http.server.asgi import Headers, Scope, Send
 
+CALLER: Final = "swapd.caller"
+"""The key under which an admitted request's scope holds its `Caller`; absent while no keys are configured."""
+
+PATIENCE: Final = 5
+"""Wrong keys from one address before its next ones are answered late."""
+DELAY_S: Final = 1.0
+
+_LATE: Final = "swapd.answer_late"
+_REMEMBERED_ADDRESSES: Final = 1024
 _CHALLENGE: Final = (b"www-authenticate", b'Basic realm="swapd"')
+
+
+class Caller(Struct, frozen=True):
+    """Who sent a request: the configured key that it showed, or anybody (None) where none is needed."""
+
+    key: ApiKey | None = None
+
+    @property
+    def name(self) -> str:
+        return "" if self.key is None else self.key.name
+
+    @property
+    def is_admin(self) -> bool:
+        return self.key is None or self.key.admin
+
+    def may_use(self, model: str, config: Config) -> bool:
+        """Whether the key is good for `model`: a model id, or the qualified name of a peer's model.
+
+        A pattern of the key that is a name itself, an alias for example, stands for what it leads to.
+        """
+        if self.key is None or not self.key.models:
+            return True
+        return any(fnmatchcase(model, _led_to(pattern, config)) for pattern in self.key.models)
+
+
+ANYBODY: Final = Caller()
+
+
+def caller_of(scope: Scope) -> Caller:
+    """Who sent an admitted request."""
+    caller: Caller = scope.get(CALLER, ANYBODY)
+    return caller
+
+
+def require_admin(scope: Scope) -> None:
+    """Raises `Rejected` unless the request was sent with a key that may manage the daemon."""
+    if not caller_of(scope).is_admin:
+        raise Rejected.with_code("admin_required", "this needs an API key with admin rights")
 
 
 class Authentication:
     """Compares what requests show with the configured keys.
 
-    `keys` returns those in force and is asked for every request. The only mutable state are their digests,
-    kept as long as the keys stay the same.
+    `keys` returns those in force and is asked for every request. The mutable state are their digests, kept
+    as long as the keys stay the same, and how many wrong keys came from which address lately.
     """
 
     def __init__(self, keys: Callable[[], Sequence[ApiKey]]) -> None:
         self._keys = keys
         self._digested: Sequence[ApiKey] = ()
         self._digests: list[bytes] = []
+        self._failures: dict[str, int] = {}
 
     def admits(self, scope: Scope) -> bool:
-        """Whether the request may be answered."""
+        """Whether the request may be answered. Notes in the scope who sent it."""
         keys = self._keys()
         if not keys:
             return True
+        key = self._matching(keys, shown_key(scope["headers"]))
+        if key is None:
+            self._note_failure(scope)
+            return False
+        scope[CALLER] = Caller(key)
+        if self._failures:
+            self._failures.pop(_address(scope), None)
+        return True
+
+    def _matching(self, keys: Sequence[ApiKey], shown: bytes | None) -> ApiKey | None:
         if keys is not self._digested:
             self._digested, self._digests = keys, [_digest(key.key.encode()) for key in keys]
         # All are compared, digests of equal length and each in constant time: how long it takes tells nothing
         # about any of them. "" equals no key, as a configured key is never empty.
-        shown = _digest(_shown_key(scope["headers"]) or b"")
-        return sum(hmac.compare_digest(shown, digest) for digest in self._digests) > 0
+        digest = _digest(shown or b"")
+        found = None
+        for key, candidate in zip(keys, self._digests, strict=True):
+            if hmac.compare_digest(digest, candidate):
+                found = key
+        return found
+
+    def _note_failure(self, scope: Scope) -> None:
+        if shown_key(scope["headers"]) is None:
+            return  # somebody who has not been asked yet, such as a browser
+        address = _address(scope)
+        failures = self._failures[address] = self._failures.pop(address, 0) + 1
+        if failures > PATIENCE:
+            scope[_LATE] = True
+        while len(self._failures) > _REMEMBERED_ADDRESSES:
+            del self._failures[next(iter(self._failures))]
 
 
 async def refuse(scope: Scope, send: Send) -> None:
-    """Answer that a key is needed. Browsers get to ask for it, except on behalf of our own pages."""
+    """Answer that a key is needed. Browsers get to ask for it, except on behalf of our own pages.
+
+    Whoever has sent several wrong keys waits a second for it.
+    """
+    if scope.get(_LATE):
+        await trio.sleep(DELAY_S)
     error = ErrorAnswer("unauthorized", "unauthorized: invalid or missing API key")
     status, headers, body = render(error, scope)
     if not _sent_by_our_own_page(scope["headers"]):
@@ -62,31 +141,23 @@ def _digest(key: bytes) -> bytes:
     return hashlib.sha256(key).digest()
 
 
-def _shown_key(headers: Headers) -> bytes | None:
-    """The one key that counts; None if the request shows none."""
-    authorization = api_key = None
-    for name, value in headers:
-        if name == b"authorization" and authorization is None:
-            authorization = value
-        elif name == b"x-api-key" and api_key is None:
-            api_key = value
-    scheme, _, credentials = (authorization or b"").partition(b" ")
-    match scheme.lower():
-        case b"basic":
-            password = _password(credentials)
-            return password if password else api_key
-        case b"bearer":
-            return credentials
-    return api_key
+def _address(scope: Scope) -> str:
+    client = scope.get("client")
+    return client[0] if client else ""
 
 
-def _password(credentials: bytes) -> bytes:
-    """The password of Basic credentials; empty if they cannot be read."""
-    try:
-        decoded = base64.b64decode(credentials.strip(), validate=True)
-    except binascii.Error:
-        return b""
-    return decoded.partition(b":")[2]
+def _led_to(pattern: str, config: Config) -> str:
+    """What an allowed name stands for; a pattern stands for itself."""
+    model = config.resolve(pattern)
+    if model is not None:
+        return _literal(model)
+    peer = config.resolve_peer(pattern)
+    return pattern if peer is None else _literal("/".join(peer))
+
+
+def _literal(name: str) -> str:
+    """A pattern that matches `name` alone."""
+    return "".join(f"[{character}]" if character in "*?[" else character for character in name)
 
 
 def _sent_by_our_own_page(headers: Headers) -> bool:

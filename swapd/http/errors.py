@@ -8,11 +8,11 @@ are and never come here.
 
 from __future__ import annotations
 
-import base64
 import html
+import os
 import re
-import secrets
 from collections.abc import Mapping
+from typing import Final
 
 import msgspec
 from msgspec import Struct
@@ -38,6 +38,10 @@ CASES: Mapping[str, Case] = {
     "bad_request": Case(400),
     "unauthorized": Case(401),
     "forbidden": Case(403),
+    "model_not_allowed": Case(403),
+    "admin_required": Case(403),
+    "cross_site": Case(403),
+    "host_not_allowed": Case(403),
     "not_found": Case(404),
     "model_not_loaded": Case(409),
     "request_too_large": Case(413),
@@ -51,12 +55,15 @@ CASES: Mapping[str, Case] = {
     "queue_timeout": Case(503, retry_after_s=1),
     "stop_stuck": Case(503, retry_after_s=30),
     "shutting_down": Case(503, retry_after_s=5, close=True),
+    "no_target": Case(503, retry_after_s=1),
     "insufficient_memory": Case(503),
     # the upstream
     "upstream_start_failed": Case(502),
     "upstream_unreachable": Case(502),
     "start_timeout": Case(504),
     "upstream_timeout": Case(504),
+    "peer_error": Case(502),
+    "peer_timeout": Case(504),
     # swapd
     "internal_error": Case(500),
 }
@@ -118,7 +125,7 @@ def render(answer: ErrorAnswer, scope: Scope) -> tuple[int, Headers, bytes]:
     """Status, headers and body of `answer` for the request in `scope`."""
     case = answer.case
     content_type, body = _body(answer, scope)
-    headers = [(b"content-type", content_type), (b"content-length", b"%d" % len(body))]
+    headers: Headers = [(b"content-type", content_type), (b"content-length", b"%d" % len(body))]
     if case.retry_after_s is not None:
         seconds = max(1, answer.retry_after_s or case.retry_after_s)
         headers.append((b"retry-after", b"%d" % seconds))
@@ -177,9 +184,16 @@ def header(scope: Scope, name: bytes) -> bytes:
     return b""
 
 
+REQUEST_ID: Final = "swapd.request_id"
+"""The key under which a request's scope holds its id, once somebody has asked for it."""
+
+
 def request_id(scope: Scope) -> str:
     """The client's `X-Request-Id` if it is harmless, else a new one: "req_" and 26 characters."""
+    known: str | None = scope.get(REQUEST_ID)
+    if known is not None:
+        return known
     given = header(scope, b"x-request-id")
-    if _REQUEST_ID.fullmatch(given):
-        return given.decode("ascii")
-    return "req_" + base64.b32encode(secrets.token_bytes(17)).decode("ascii")[:26].lower()
+    new = given.decode("ascii") if _REQUEST_ID.fullmatch(given) else "req_" + os.urandom(13).hex()
+    scope[REQUEST_ID] = new
+    return new

@@ -1,6 +1,7 @@
 """The hot path: find the model, resolve its name, edit the body, acquire the model, relay."""
 
+from swapd.http.proxy.profiles import Profiles
 from swapd.http.proxy.proxy import Proxy
 from swapd.http.proxy.routes import MODEL_ROUTES
 
-__all__ = ["MODEL_ROUTES", "Proxy"]
+__all__ = ["MODEL_ROUTES", "Profiles", "Proxy"]

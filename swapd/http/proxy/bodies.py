@@ -26,6 +26,13 @@ async def whole_body(scope: Scope, receive: Receive, limit: int) -> bytes:
     return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
 
+def body_pieces(scope: Scope, receive: Receive, limit: int) -> LimitedPieces:
+    """The body as it arrives. Raises `Rejected`, now or later, once it is known to exceed `limit` bytes."""
+    if limit and (content_length(scope) or 0) > limit:
+        raise _too_large(limit)
+    return LimitedPieces(receive, limit)
+
+
 async def passing_body(scope: Scope, receive: Receive) -> bytes | StreamedBody:
     """The body for an upstream that is to get it as it comes.
 
@@ -61,6 +68,28 @@ def _too_large(limit: int) -> Rejected:
     return Rejected.with_code(
         "request_too_large", f"the request body is larger than the {limit} bytes that maxRequestBody allows"
     )
+
+
+@define(eq=False)
+class LimitedPieces:
+    """An async iterator over the pieces of a body that may have a limit (0: none), in bytes."""
+
+    _receive: Receive
+    _limit: int
+    _size: int = 0
+    _more: bool = True
+
+    def __aiter__(self) -> LimitedPieces:
+        return self
+
+    async def __anext__(self) -> bytes:
+        if not self._more:
+            raise StopAsyncIteration
+        piece, self._more = await _next_piece(self._receive)
+        self._size += len(piece)
+        if self._limit and self._size > self._limit:
+            raise _too_large(self._limit)
+        return piece
 
 
 @define(eq=False)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from swapd.http.errors import request_id
 from swapd.http.server.asgi import Headers, Scope
 
 _HOP_BY_HOP = frozenset(
@@ -26,11 +27,17 @@ _NOT_AS_IT_IS = _HOP_BY_HOP | {
     b"expect",  # the server has answered it
     b"host",
     b"x-forwarded-for",
+    b"x-request-id",
 }
 """Request headers that are dropped or rewritten; all others are passed on."""
 
-_LOOKED_AT = _HOP_BY_HOP | {b"content-type", b"x-accel-buffering"}
+_LOOKED_AT = _HOP_BY_HOP | {b"content-type", b"x-accel-buffering", b"x-request-id"}
 """Response headers that are not simply passed on."""
+
+_NOT_FOR_PEERS = frozenset(
+    {b"host", b"forwarded", b"x-forwarded-for", b"x-forwarded-host", b"x-forwarded-proto"}
+)
+_CREDENTIALS = frozenset({b"authorization", b"x-api-key"})
 
 _ENCODINGS_WE_READ = frozenset({b"gzip", b"deflate"})
 
@@ -74,11 +81,26 @@ def headers_for_upstream(scope: Scope, *, recorded: bool) -> Headers:
         forwarded.append(client[0].encode("ascii"))
     if forwarded:
         kept.append((b"x-forwarded-for", b", ".join(forwarded)))
+    kept.append((b"x-request-id", request_id(scope).encode("ascii")))
     return kept
 
 
-def headers_for_client(headers: Headers) -> Headers:
-    """The response headers for the client.
+def headers_for_peer(headers: Headers, api_key: str) -> Headers:
+    """What of `headers`, which were made for a local upstream, a peer gets to see.
+
+    Nothing of where the client is. With an `api_key`, that one instead of whatever credentials the client
+    sent.
+    """
+    kept = [pair for pair in headers if pair[0] not in _NOT_FOR_PEERS]
+    if api_key:
+        key = api_key.encode()
+        kept = [pair for pair in kept if pair[0] not in _CREDENTIALS]
+        kept += [(b"authorization", b"Bearer " + key), (b"x-api-key", key)]
+    return kept
+
+
+def headers_for_client(headers: Headers, request_id: bytes) -> Headers:
+    """The response headers for the client, who gets the request's id; one of the upstream's own moves aside.
 
     An event stream gets `X-Accel-Buffering: no`, so that a proxy in front of us does not hold events back.
     """
@@ -97,8 +119,11 @@ def headers_for_client(headers: Headers) -> Headers:
             connection.append(pair[1])
         elif name == b"x-accel-buffering":
             accel_buffering.append(pair)
+        elif name == b"x-request-id" and pair[1] != request_id:
+            kept.append((b"x-upstream-request-id", pair[1]))
     if connection:
         kept = _without(kept, connection)
+    kept.append((b"x-request-id", request_id))
     return kept + ([(b"x-accel-buffering", b"no")] if is_stream else accel_buffering)
 
 

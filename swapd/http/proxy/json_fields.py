@@ -11,11 +11,22 @@ scan over the top level follows.
 
 from __future__ import annotations
 
-import json
 import re
 from decimal import Decimal
 
 import msgspec
+
+from swapd.http.proxy.json_text import (
+    BOM,
+    COLON,
+    SEPARATORS,
+    SPACE,
+    STRING,
+    key_name,
+    match_end,
+    string,
+    value_end,
+)
 
 
 class JsonFields(msgspec.Struct, eq=False):
@@ -36,18 +47,8 @@ class _Document(msgspec.Struct, gc=False):
 
 
 _decode_document = msgspec.json.Decoder(_Document).decode
-_decode_string = msgspec.json.Decoder(str).decode
-
-_SPACE = re.compile(rb"[ \t\r\n]*")
-_SEPARATORS = re.compile(rb"[ \t\r\n,]*")
-_COLON = re.compile(rb"[ \t\r\n]*:[ \t\r\n]*")
-_STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"', re.DOTALL)
-_NESTED = re.compile(_STRING.pattern + rb'|["\[\]{}]', re.DOTALL)
-"""What matters inside a nested value: whole strings, brackets, and the quote of a string that never ends."""
-_SCALAR = re.compile(rb"[^ \t\r\n,:\"\[\]{}]+")
 _INTEGER = re.compile(r"-?\d+")
 _NUMBER = re.compile(r"-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?")
-_BOM = b"\xef\xbb\xbf"
 
 
 def read_fields(body: bytes) -> JsonFields:
@@ -77,20 +78,20 @@ def _scan(body: bytes) -> JsonFields:
     """The fields of a top-level object as far as it can be made sense of, first key of a name first."""
     fields = JsonFields()
     wanted = {b"model", b"stream"}
-    position = _end(_SPACE, body, len(_BOM) if body.startswith(_BOM) else 0)
+    position = match_end(SPACE, body, len(BOM) if body.startswith(BOM) else 0)
     if body[position : position + 1] != b"{":
         return fields
     position += 1
     while wanted:
-        key = _STRING.match(body, _end(_SEPARATORS, body, position))
-        colon = _COLON.match(body, key.end()) if key else None
+        key = STRING.match(body, match_end(SEPARATORS, body, position))
+        colon = COLON.match(body, key.end()) if key else None
         if key is None or colon is None:
             break
         start = colon.end()
-        end = _value_end(body, start)
+        end = value_end(body, start)
         if end is None:
             break
-        name = _key_name(key.group())
+        name = key_name(key.group())
         if name in wanted:
             wanted.remove(name)
             if name == b"stream":
@@ -101,43 +102,10 @@ def _scan(body: bytes) -> JsonFields:
     return fields
 
 
-def _end(pattern: re.Pattern[bytes], body: bytes, position: int) -> int:
-    match = pattern.match(body, position)
-    return match.end() if match else position
-
-
-def _key_name(spelled: bytes) -> bytes:
-    return _string(spelled).encode("utf-8", "replace") if b"\\" in spelled else spelled[1:-1]
-
-
-def _value_end(body: bytes, start: int) -> int | None:
-    """Where the value that begins at `start` ends; None if it does not."""
-    first = body[start : start + 1]
-    if first in (b"{", b"["):
-        return _nested_end(body, start)
-    match = (_STRING if first == b'"' else _SCALAR).match(body, start)
-    return match.end() if match else None
-
-
-def _nested_end(body: bytes, start: int) -> int | None:
-    depth = 0
-    for token in _NESTED.finditer(body, start):
-        match token.group():
-            case b"{" | b"[":
-                depth += 1
-            case b"}" | b"]":
-                depth -= 1
-                if not depth:
-                    return token.end()
-            case b'"':
-                return None
-    return None
-
-
 def _as_text(value: bytes) -> str:
     """A value where a model's name is expected; empty if it is none."""
     if value[:1] == b'"':
-        return _string(value)
+        return string(value)
     text = value.decode("utf-8", "replace")
     if value[:1] in (b"{", b"[") or text in ("true", "false") or _INTEGER.fullmatch(text):
         return text
@@ -155,30 +123,22 @@ def _plain_decimal(text: str) -> str:
     return plain.rstrip("0").rstrip(".") if "." in plain else plain
 
 
-def _string(value: bytes) -> str:
-    try:
-        return _decode_string(value)
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        pass
-    text = value.decode("utf-8", "replace")
-    try:
-        decoded: str = json.loads(text, strict=False)
-    except ValueError:
-        return text[1:-1]
-    return decoded
-
-
 def _is_true(value: bytes) -> bool:
     if value[:1] == b'"':
-        return _string(value).lower() in ("1", "t", "true")
+        return string(value).lower() in ("1", "t", "true")
     text = value.decode("utf-8", "replace")
     return text == "true" or (_NUMBER.fullmatch(text) is not None and float(text) != 0)
 
 
 def replace_model(body: bytes, fields: JsonFields, name: str) -> bytes:
-    """`body` with `name` as its model; every byte outside the old value stays what it was."""
+    """`body` with `name` as its model; every byte outside the old value stays what it was.
+
+    `fields` describes the new body then.
+    """
     start, end = fields.start, fields.end
     if end is None:
-        start = _end(_COLON, body, start)
-        end = _end(_STRING, body, start)
-    return b"".join((body[:start], msgspec.json.encode(name), body[end:]))
+        start = match_end(COLON, body, start)
+        end = match_end(STRING, body, start)
+    new = msgspec.json.encode(name)
+    fields.model, fields.start, fields.end = name, start, start + len(new)
+    return b"".join((body[:start], new, body[end:]))

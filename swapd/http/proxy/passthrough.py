@@ -1,4 +1,4 @@
-"""`/upstream/{model}/{path…}`: which model is meant, and what its server is to be asked for.
+"""`/upstream/{model}/{path…}` and `/comfyui/{path…}`: which model is meant, and what to ask its server for.
 
 The model's name may contain slashes, and the path below it escapes that must survive. So the path is taken
 apart in its escaped form, and only what is compared with names is decoded.
@@ -7,12 +7,15 @@ apart in its escaped form, and only what is compared with names is decoded.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from urllib.parse import quote, unquote_to_bytes
 
 from msgspec import Struct
 
+from swapd.http.proxy.targets import Target
+
 PREFIX = b"/upstream/"
+COMFYUI = b"/comfyui"
 
 MAX_NAME_PIECES = 64
 """Names of more pieces are not looked for; without a bound, a long path would cost quadratic time."""
@@ -20,15 +23,17 @@ MAX_NAME_PIECES = 64
 _SEPARATOR = re.compile(rb"/|%2[Ff]")
 
 
-class Addressed(Struct, frozen=True):
-    """What a path below `/upstream/` addresses."""
+class Addressed(Struct, eq=False):
+    """What a path below one of the prefixes addresses."""
 
     name: str
     """The model as the client wrote it, decoded."""
-    model: str
-    """The id it resolves to."""
+    target: Target
     path: bytes
     """What the model's server is asked for: escaped as the client wrote it, beginning with a slash."""
+    prefix: bytes = PREFIX
+    ready_only: str = ""
+    """Why this path may not start its model, for the client to read; empty if it may."""
 
     @property
     def needs_redirect(self) -> bool:
@@ -41,21 +46,40 @@ class Addressed(Struct, frozen=True):
         return PREFIX + quote(self.name).encode("ascii") + b"/"
 
 
-def address(raw_path: bytes, resolve: Callable[[str], str | None]) -> Addressed | None:
+def address(raw_path: bytes, find: Callable[[str], Target | None]) -> Addressed | None:
     """Find the model in `raw_path`, which begins with `PREFIX`: the longest run of pieces that names one."""
     found: Addressed | None = None
-    name = ""
-    for piece, end in _pieces(raw_path):
-        name = f"{name}/{piece}" if name else piece
-        model = resolve(name)
-        if model is not None:
-            found = Addressed(name, model, _rest(raw_path, end))
+    for name, end in _names(raw_path):
+        target = find(name)
+        if target is not None:
+            found = Addressed(name, target, _rest(raw_path, end))
     return found
+
+
+def pinned(raw_path: bytes, pins: Mapping[str, str]) -> bytes:
+    """`raw_path` with what the longest pin in it stands for; the escapes of the rest stay.
+
+    A pin that stands for nothing leaves a path that addresses nothing.
+    """
+    new = raw_path
+    for name, end in _names(raw_path):
+        target = pins.get(name)
+        if target is not None:
+            new = PREFIX + quote(target).encode("ascii") + _rest(raw_path, end) if target else PREFIX
+    return new
 
 
 def decoded(path: bytes) -> str:
     """An escaped path as text; what is no UTF-8 becomes U+FFFD."""
     return unquote_to_bytes(path).decode("utf-8", "replace")
+
+
+def _names(raw_path: bytes) -> Iterator[tuple[str, int]]:
+    """Every name that `raw_path` may mean, the shortest first, each with the position of its end."""
+    name = ""
+    for piece, end in _pieces(raw_path):
+        name = f"{name}/{piece}" if name else piece
+        yield name, end
 
 
 def _pieces(raw_path: bytes) -> Iterator[tuple[str, int]]:

@@ -1,166 +1,318 @@
 """The hot path: requests for models, from the client's bytes to the instance's and back.
 
 Two plain ASGI callables, `Proxy.models` for the routes that name a model in their body or query, and
-`Proxy.passthrough` for `/upstream/{model}/{path…}`. Which requests come here is the application's to decide;
-it has dealt with other methods, unclean paths and `OPTIONS`.
+`Proxy.passthrough` for `/upstream/{model}/{path…}` and `/comfyui/{path…}`. Which requests come here is the
+application's to decide; it has dealt with other methods, unclean paths and `OPTIONS`.
 
-A request passes a few steps, each a function: read the body, read whom it asks for, resolve the name, edit
-the body, compose what leaves, have it served. A step that ends the request raises `Rejected`.
+A request passes a few steps, each a function: read whom it asks for, rewrite that as profile and selector
+say, resolve the name, edit the body, compose what leaves, have it served. A step that ends the request raises
+`Rejected`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from http import HTTPStatus
+from typing import TYPE_CHECKING
 
-from swapd.config import Config, ModelConfig
+import trio
+
+from swapd.config import Config
 from swapd.http.answers import redirect, send_whole
+from swapd.http.auth import caller_of
+from swapd.http.credentials import without_own_keys
 from swapd.http.errors import ErrorAnswer, Rejected, render
 from swapd.http.paths import location, raw_path
-from swapd.http.proxy.bodies import passing_body, whole_body
+from swapd.http.proxy.bodies import passing_body
 from swapd.http.proxy.dispatch import Dispatcher, Outgoing
-from swapd.http.proxy.headers import headers_for_upstream
+from swapd.http.proxy.filters import FilterTable, NotJson
+from swapd.http.proxy.headers import headers_for_peer, headers_for_upstream
 from swapd.http.proxy.instances import Instances
-from swapd.http.proxy.json_fields import replace_model
-from swapd.http.proxy.passthrough import Addressed, address, decoded
-from swapd.http.proxy.requested import Requested, requested_by
+from swapd.http.proxy.passthrough import COMFYUI, Addressed, address, decoded, pinned
+from swapd.http.proxy.profiles import Profiles
+from swapd.http.proxy.requested import Carrier, Requested, read_request
 from swapd.http.proxy.routes import ROUTES, is_model_route, is_recorded
+from swapd.http.proxy.selectors import Choice, Selectors
+from swapd.http.proxy.targets import PeerRequest, PeerTarget, Target, find_target
 from swapd.http.record import RECORD, Tracker
-from swapd.http.server.asgi import Receive, Scope, Send
+from swapd.http.server.asgi import Headers, Receive, Scope, Send
 from swapd.http.upstream import StreamedBody
 from swapd.nursery.manager import Manager
 from swapd.observe.inflight import InFlight, InFlightRequest
 from swapd.observe.logger import Logger
+
+if TYPE_CHECKING:
+    from swapd.http.proxy.peers import Peers
+
+COMFYUI_MODEL = "comfyui_auto"
+"""The one model that `/comfyui/…` leads to."""
+
+_CLOSE_S = 1.0
 
 
 class Proxy:
     """Serves requests for models.
 
     `config` returns the configuration in force and is asked once a request. What is kept from one request to
-    the next are the connections to the instances; `close` closes those that are idle.
+    the next are the connections to instances and peers, which `aclose` closes, and the places that selectors
+    have given away.
     """
 
     def __init__(
-        self, config: Callable[[], Config], manager: Manager, log: Logger, tracker: Tracker | None = None
+        self,
+        config: Callable[[], Config],
+        manager: Manager,
+        log: Logger,
+        tracker: Tracker | None = None,
+        profiles: Profiles | None = None,
     ) -> None:
         """Requests for models are entered with `tracker`; whoever made the scope's record takes them out."""
         self._config = config
         self._tracker = tracker or Tracker(InFlight())
+        self._log = log
+        self._profiles = profiles or Profiles(config)
+        self._selectors = Selectors(lambda: manager.snapshot().models)
+        self._filters = FilterTable()
         self._instances = Instances(manager)
         self._dispatcher = Dispatcher(manager, self._instances, log)
+        self._peers: Peers | None = None
 
-    def close(self) -> None:
-        """Close the idle connections to the instances, and listen to the manager no more."""
+    async def aclose(self) -> None:
+        """Close the connections to instances and peers, and listen to the manager no more.
+
+        Takes at most a second, also when cancelled.
+        """
         self._instances.close()
+        if self._peers is not None:
+            with trio.move_on_after(_CLOSE_S, shield=True):
+                await self._peers.aclose()
+
+    # -- model routes ----------------------------------------------------------------------------------------
 
     async def models(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve a request on one of `ROUTES`. Cancelling it lets go of upstream and lease at once."""
-        try:
-            await self._serve(await self._named(scope, receive), scope, send)
-        except Rejected as rejected:
-            await _answer_error(rejected.answer, scope, send)
-
-    async def passthrough(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve a request below `/upstream/`. Cancelling it lets go of upstream and lease at once."""
-        if scope["type"] != "http":
-            scope[RECORD].status = HTTPStatus.FORBIDDEN
-            await send({"type": "websocket.close"})
-            return
         config = self._config()
-        addressed = address(raw_path(scope), config.resolve)
+        requested: Requested | None = None
+        choice: Choice | None = None
         try:
-            if addressed is None:
-                raise Rejected.with_code("not_found", "model not found")
-            if addressed.needs_redirect:
-                await _redirect_into(addressed, scope, send)
-                return
-            if is_model_route(scope["method"], addressed.path):
-                self._tracker.begin(
-                    scope,
-                    addressed.model,
-                    forwarded_path=addressed.path,
-                    shown_path=decoded(addressed.path),
-                    recorded=is_recorded(scope["method"], addressed.path),
-                )
-            outgoing = await _passed_through(addressed, config, scope, receive)
+            requested = await read_request(scope, receive, config.max_request_body)
+            pins = self._profiles.pins(config)
+            if pins:
+                _pin(requested, pins.get(requested.name))
+            selector = config.selectors.get(requested.name)
+            if selector is not None:
+                choice = self._selectors.choose(requested.name, selector)
+                requested.rename(choice.target)
+            outgoing = self._named(requested, config, scope)
+            if choice is not None:
+                scope[RECORD].request.note("selector", choice.selector)
             await self._serve(outgoing, scope, send)
         except Rejected as rejected:
             await _answer_error(rejected.answer, scope, send)
+        finally:
+            if choice is not None:
+                choice.release()
+            if requested is not None:
+                requested.close()
 
-    async def _serve(self, outgoing: Outgoing, scope: Scope, send: Send) -> None:
+    def _named(self, requested: Requested, config: Config, scope: Scope) -> Outgoing | PeerRequest:
+        """What leaves for the model that a request has come to ask for."""
+        name = requested.name
+        if not name:
+            raise Rejected.with_code("not_found", "no model id could be identified")
+        target = find_target(name, config)
+        if target is not None:
+            _check_allowed(target, name, config, scope)
+        path = ROUTES[scope["raw_path"]].upstream_path
+        recorded = scope["method"] == "POST"
+        request = self._tracker.begin(scope, name, forwarded_path=path, recorded=recorded)
+        request.streamed = requested.stream
+        if target is None:
+            raise Rejected.with_code("not_found", "no router for requested model")
+        _note_target(request, target, scope)
+        self._edit(requested, target, config)
+        headers = _headers(scope, config, recorded=recorded)
+        return _outgoing(target, scope, path, requested.query, headers, requested.leaving_body())
+
+    async def _serve(self, outgoing: Outgoing | PeerRequest, scope: Scope, send: Send) -> None:
         """Have a request served such that it can be cancelled by others than its client."""
         request: InFlightRequest | None = scope[RECORD].request
         if request is None:
-            return await self._dispatcher.serve(outgoing, scope, send)
+            return await self._pass_on(outgoing, scope, send)
         request.request_headers = outgoing.headers
         if isinstance(outgoing.body, bytes):
             request.request_body = outgoing.body
         with request.scope:
-            await self._dispatcher.serve(outgoing, scope, send)
+            await self._pass_on(outgoing, scope, send)
         if request.scope.cancelled_caught and not scope[RECORD].status:
             raise Rejected.with_code("request_cancelled", "the request was cancelled")
         # A response that has begun is left unfinished: the server breaks the connection.
         return None
 
-    async def _named(self, scope: Scope, receive: Receive) -> Outgoing:
-        """What leaves for the model that a request on a model route names."""
+    async def _pass_on(self, outgoing: Outgoing | PeerRequest, scope: Scope, send: Send) -> None:
+        if isinstance(outgoing, Outgoing):
+            return await self._dispatcher.serve(outgoing, scope, send)
+        if self._peers is None:
+            from swapd.http.proxy.peers import Peers  # see there
+
+            self._peers = Peers(self._log)
+        return await self._peers.serve(outgoing, scope, send)
+
+    def _edit(self, requested: Requested, target: Target, config: Config) -> None:
+        """Make of a request's body and query what the target shall see."""
+        asked_by = requested.name
+        if isinstance(target, PeerTarget):
+            filters = target.peer.filters
+            if asked_by != target.model:
+                requested.rename(target.model)
+        else:
+            filters = target.filters
+            if target.use_model_name and requested.carrier in (Carrier.JSON, Carrier.MULTIPART):
+                requested.rename(target.use_model_name)
+        compiled = self._filters.of(filters, config)
+        if compiled is None or requested.json is None:
+            return
+        assert isinstance(requested.body, bytes)
+        try:
+            requested.body = compiled.applied(requested.body, asked_by)
+        except NotJson as error:
+            self._log.warn(
+                f"[{target.id}] filters not applied, the request's body is not JSON: {error}",
+                event="filter.skipped",
+                model=target.id,
+            )
+
+    # -- passthrough -----------------------------------------------------------------------------------------
+
+    async def passthrough(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve a request below `/upstream/` or `/comfyui/`. Cancelling it lets go of everything at once."""
+        if scope["type"] != "http":
+            scope[RECORD].status = HTTPStatus.FORBIDDEN
+            await send({"type": "websocket.close"})
+            return
         config = self._config()
-        body = await whole_body(scope, receive, config.max_request_body)
-        requested = requested_by(scope, body)
-        path = ROUTES[scope["raw_path"]].upstream_path
-        recorded = scope["method"] == "POST"
-        if requested.name:
-            request = self._tracker.begin(scope, requested.name, forwarded_path=path, recorded=recorded)
-            request.streamed = requested.stream
-        model = _resolved(requested.name, config)
-        request.model = model.id
-        return _outgoing(scope, model, path, _edited(body, requested, model), recorded=recorded)
+        raw = raw_path(scope)
+        try:
+            if raw == COMFYUI:
+                await _redirect_into(COMFYUI + b"/", scope, send)
+                return
+            addressed = self._addressed(raw, config)
+            if addressed.needs_redirect:
+                await _redirect_into(addressed.root, scope, send)
+                return
+            _check_allowed(addressed.target, addressed.name, config, scope)
+            self._track(addressed, scope)
+            await self._serve_addressed(addressed, config, scope, receive, send)
+        except Rejected as rejected:
+            await _answer_error(rejected.answer, scope, send)
+
+    def _track(self, addressed: Addressed, scope: Scope) -> None:
+        """Enter a request among those in flight, if it is what is entered on the model routes too."""
+        path = addressed.path
+        if addressed.prefix == COMFYUI or not is_model_route(scope["method"], path):
+            return
+        request = self._tracker.begin(
+            scope,
+            addressed.name,
+            forwarded_path=path,
+            shown_path=decoded(path),
+            recorded=is_recorded(scope["method"], path),
+        )
+        _note_target(request, addressed.target, scope)
+
+    def _addressed(self, raw: bytes, config: Config) -> Addressed:
+        """What a path addresses. Raises `Rejected` if it addresses nothing."""
+        if raw.startswith(COMFYUI):
+            model = config.models.get(COMFYUI_MODEL)
+            if model is None:
+                raise Rejected.with_code("not_found", f"local model {COMFYUI_MODEL} not found")
+            rest = raw[len(COMFYUI) :]
+            reason = "" if rest == b"/" else f"model {model.id} is not loaded; only /comfyui/ can start it"
+            return Addressed(model.id, model, rest, COMFYUI, ready_only=reason)
+        pins = self._profiles.pins(config)
+        if pins:
+            raw = pinned(raw, pins)
+        addressed = address(raw, lambda name: find_target(name, config))
+        if addressed is None:
+            raise Rejected.with_code("not_found", "model not found")
+        path = decoded(addressed.path)
+        if any(pattern.search(path) for pattern in config.upstream.ignore_paths):
+            addressed.ready_only = (
+                f"model {addressed.target.id} is not loaded; path matches upstream.ignorePaths"
+            )
+        return addressed
+
+    async def _serve_addressed(
+        self, addressed: Addressed, config: Config, scope: Scope, receive: Receive, send: Send
+    ) -> None:
+        target, path, query = addressed.target, addressed.path, scope["query_string"]
+        recorded = addressed.prefix != COMFYUI and is_recorded(scope["method"], path)
+        headers = _headers(scope, config, recorded=recorded)
+        if not isinstance(target, PeerTarget) or addressed.name == target.model:
+            outgoing = _outgoing(target, scope, path, query, headers, await passing_body(scope, receive))
+            if isinstance(outgoing, Outgoing):
+                outgoing.ready_only = addressed.ready_only
+            await self._serve(outgoing, scope, send)
+            return
+        # The peer does not know its model by the qualified name: where the request says that, it changes.
+        requested = await read_request(scope, receive, config.max_request_body)
+        try:
+            if requested.name == addressed.name:
+                requested.rename(target.model)
+            body = requested.leaving_body()
+            await self._serve(_outgoing(target, scope, path, requested.query, headers, body), scope, send)
+        finally:
+            requested.close()
 
 
-async def _passed_through(addressed: Addressed, config: Config, scope: Scope, receive: Receive) -> Outgoing:
-    model = config.models[addressed.model]
-    recorded = is_recorded(scope["method"], addressed.path)
-    outgoing = _outgoing(scope, model, addressed.path, await passing_body(scope, receive), recorded=recorded)
-    path = decoded(addressed.path)
-    if any(pattern.search(path) for pattern in config.upstream.ignore_paths):
-        outgoing.ready_only = f"model {model.id} is not loaded; path matches upstream.ignorePaths"
-    return outgoing
+def _pin(requested: Requested, target: str | None) -> None:
+    """Let a request ask for what its profile has in the place of the name; "" is nothing at all."""
+    if target is None:
+        return
+    if not target:
+        requested.name = ""
+        return
+    requested.rename(target)
 
 
-def _resolved(name: str, config: Config) -> ModelConfig:
-    if not name:
-        raise Rejected.with_code("not_found", "no model id could be identified")
-    model = config.resolve(name)
-    if model is None:
-        raise Rejected.with_code("not_found", "no router for requested model")
-    return config.models[model]
-
-
-def _edited(body: bytes, requested: Requested, model: ModelConfig) -> bytes:
-    """The body as the model's server shall see it."""
-    if requested.json is not None and model.use_model_name:
-        return replace_model(body, requested.json, model.use_model_name)
-    return body
+def _note_target(request: InFlightRequest, target: Target, scope: Scope) -> None:
+    """Tell those who watch whom a request is for, and whose it is."""
+    if isinstance(target, PeerTarget):
+        request.upstream = target.peer_id
+    else:
+        request.model = target.id
+    request.key_name = caller_of(scope).name
 
 
 def _outgoing(
-    scope: Scope, model: ModelConfig, path: bytes, body: bytes | StreamedBody, *, recorded: bool
-) -> Outgoing:
-    return Outgoing(
-        model=model,
-        method=scope["method"].encode("ascii"),
-        path=path,
-        query=scope["query_string"],
-        headers=headers_for_upstream(scope, recorded=recorded),
-        body=body,
-    )
+    target: Target, scope: Scope, path: bytes, query: bytes, headers: Headers, body: bytes | StreamedBody
+) -> Outgoing | PeerRequest:
+    """A request for a model, or for a peer in the form that a peer gets to see."""
+    method = scope["method"].encode("ascii")
+    if isinstance(target, PeerTarget):
+        own_headers = headers_for_peer(headers, target.peer.api_key)
+        return PeerRequest(target, method, path, query, own_headers, body)
+    return Outgoing(target, method, path, query, headers, body)
 
 
-async def _redirect_into(addressed: Addressed, scope: Scope, send: Send) -> None:
+def _check_allowed(target: Target, name: str, config: Config, scope: Scope) -> None:
+    if not caller_of(scope).may_use(target.id, config):
+        raise Rejected.with_code("model_not_allowed", f"api key is not allowed to use model {name}")
+
+
+def _headers(scope: Scope, config: Config, *, recorded: bool) -> Headers:
+    """The request's headers for whoever is to serve it, without keys of ours."""
+    headers = headers_for_upstream(scope, recorded=recorded)
+    if not config.api_keys:
+        return headers
+    return without_own_keys(headers, {key.key.encode() for key in config.api_keys})
+
+
+async def _redirect_into(root: bytes, scope: Scope, send: Send) -> None:
     """Send the client to where relative links work: behind a slash."""
     keeps_method = scope["method"] not in ("GET", "HEAD")
     status = HTTPStatus.PERMANENT_REDIRECT if keeps_method else HTTPStatus.MOVED_PERMANENTLY
-    await redirect(scope, send, status, location(addressed.root, scope["query_string"]))
+    await redirect(scope, send, status, location(root, scope["query_string"]))
 
 
 async def _answer_error(answer: ErrorAnswer, scope: Scope, send: Send) -> None:

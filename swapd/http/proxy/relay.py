@@ -9,14 +9,28 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from typing import Protocol
 
+from swapd.http.errors import request_id
 from swapd.http.proxy.headers import headers_for_client
 from swapd.http.record import RECORD, RequestRecord
 from swapd.http.server.asgi import Headers, Scope, Send
-from swapd.http.upstream import UpstreamResponse
 from swapd.nursery.lease import NO_ACTIVITY
 
 _TRAILERS = "http.response.trailers"
+
+
+class Incoming(Protocol):
+    """A response as it comes in; `swapd.http.upstream.UpstreamResponse` says what the parts mean."""
+
+    status: int
+    headers: Headers
+    trailers: Headers
+    ended: bool
+
+    def take(self) -> bytes: ...
+
+    async def receive(self) -> bytes: ...
 
 
 class Relay:
@@ -46,7 +60,7 @@ class Relay:
         self._scope = scope
         self._record: RequestRecord = scope[RECORD]
         self._send = send
-        self._response: UpstreamResponse | None = None
+        self._response: Incoming | None = None
         self._last = b""
         self._announced: Headers = []
         self._tap: Callable[[bytes], None] | None = None
@@ -58,7 +72,7 @@ class Relay:
         if (request := self._record.request) is not None:
             request.granted = time.perf_counter()
 
-    async def pass_on(self, response: UpstreamResponse) -> None:
+    async def pass_on(self, response: Incoming) -> None:
         """Read `response` to its end. Raises `UpstreamError` if it breaks off; does not close it."""
         self._response = response
         self.activity.chunks += 1
@@ -88,10 +102,10 @@ class Relay:
         if self._announced:
             await self._send({"type": _TRAILERS, "headers": response.trailers, "more_trailers": False})
 
-    async def _begin(self, response: UpstreamResponse) -> None:
+    async def _begin(self, response: Incoming) -> None:
         self.begun = True
         self._record.status = response.status
-        headers = headers_for_client(response.headers)
+        headers = headers_for_client(response.headers, request_id(self._scope).encode("ascii"))
         if (request := self._record.request) is not None:
             self._tap = request.begin_response(headers)
         start = {"type": "http.response.start", "status": response.status, "headers": headers}

@@ -37,6 +37,8 @@ _POSTED = (
     "/sdapi/v1/txt2img",
     "/sdapi/v1/img2img",
     "/audioapi/v1/tasks/run",
+    "/v1/audio/transcriptions",
+    "/v1/images/edits",
     "/v/chat/completions",
     "/v/responses",
     "/v/completions",

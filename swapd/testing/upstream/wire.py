@@ -63,7 +63,7 @@ class Request:
         """The body as a JSON object; an empty one when it is something else."""
         try:
             value = json.loads(bytes(self.body))
-        except ValueError:
+        except (ValueError, RecursionError):
             return {}
         return value if isinstance(value, dict) else {}
 

@@ -73,6 +73,8 @@ class Answer:
     raw_headers: list[tuple[bytes, bytes]] = field(factory=list)
     chunks: list[bytes] = field(factory=list)
     complete: bool = False
+    request_id: str = ""
+    """From the header that all answers have; it is left out of `headers`."""
 
     @property
     def headers(self) -> dict[str, str]:
@@ -87,6 +89,9 @@ class Answer:
         if message["type"] == "http.response.start":
             assert not self.status
             self.status, self.raw_headers = message["status"], list(message["headers"])
+            ids = [pair for pair in self.raw_headers if pair[0] == b"x-request-id"]
+            self.raw_headers = [pair for pair in self.raw_headers if pair not in ids]
+            self.request_id = ids[0][1].decode() if ids else ""
         else:
             assert message["type"] == "http.response.body"
             assert self.status

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from swapd.http.errors import REQUEST_ID
 from swapd.http.proxy.headers import headers_for_client, headers_for_upstream
 
 Pairs = list[tuple[bytes, bytes]]
@@ -14,7 +15,7 @@ Pairs = list[tuple[bytes, bytes]]
 def upstream(
     *headers: tuple[bytes, bytes], recorded: bool = False, client: object = ("192.0.2.7", 1)
 ) -> Pairs:
-    scope: dict[str, Any] = {"headers": list(headers), "client": client}
+    scope: dict[str, Any] = {"headers": list(headers), "client": client, REQUEST_ID: "r1"}
     return headers_for_upstream(scope, recorded=recorded)
 
 
@@ -36,6 +37,7 @@ def test_given_ordinary_headers_when_forwarded_then_they_are_untouched_and_in_or
         *plain,
         (b"accept-encoding", b"identity"),
         (b"x-forwarded-for", b"192.0.2.7"),
+        (b"x-request-id", b"r1"),
     ]
 
 
@@ -57,7 +59,7 @@ def test_given_hop_by_hop_headers_when_forwarded_then_they_stay_behind() -> None
         (b"content-length", b"5"),
         (b"te", b"gzip"),
     )
-    assert {name for name, _ in got} == {b"x-keep", b"accept-encoding", b"x-forwarded-for"}
+    assert {name for name, _ in got} == {b"x-keep", b"accept-encoding", b"x-forwarded-for", b"x-request-id"}
 
 
 def test_given_a_client_that_takes_trailers_when_forwarded_then_the_upstream_is_told() -> None:
@@ -126,7 +128,10 @@ def test_given_a_response_when_passed_on_then_only_what_is_for_one_hop_is_missin
             (b"content-type", b"application/json"),
             (b"content-length", b"3"),
             (b"x-accel-buffering", b"yes"),
-        ]
+            (b"x-request-id", b"theirs"),
+            (b"x-request-id", b"r1"),
+        ],
+        b"r1",
     )
     assert got == [
         (b"server", b"llama"),
@@ -135,6 +140,8 @@ def test_given_a_response_when_passed_on_then_only_what_is_for_one_hop_is_missin
         (b"set-cookie", b"b"),
         (b"content-type", b"application/json"),
         (b"content-length", b"3"),
+        (b"x-upstream-request-id", b"theirs"),
+        (b"x-request-id", b"r1"),
         (b"x-accel-buffering", b"yes"),
     ]
 
@@ -144,5 +151,9 @@ def test_given_a_response_when_passed_on_then_only_what_is_for_one_hop_is_missin
 def test_given_an_event_stream_when_passed_on_then_nobody_shall_buffer_it(
     content_type: bytes, before: Pairs
 ) -> None:
-    got = headers_for_client([*before, (b"content-type", content_type)])
-    assert got == [(b"content-type", content_type), (b"x-accel-buffering", b"no")]
+    got = headers_for_client([*before, (b"content-type", content_type)], b"r1")
+    assert got == [
+        (b"content-type", content_type),
+        (b"x-request-id", b"r1"),
+        (b"x-accel-buffering", b"no"),
+    ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+import msgspec
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
@@ -169,10 +170,12 @@ def test_given_any_document_when_edited_then_every_other_byte_stays(
 
     # When it is read and its model replaced
     fields = read_fields(document)
+    read = fields.model
     edited = replace_model(document, fields, new)
 
     # Then the value was found, and only its bytes have changed
-    assert fields.model == model
+    assert read == model
+    assert (fields.model, edited[fields.start : fields.end]) == (new, msgspec.json.encode(new))
     assert edited.startswith(start.encode())
     assert edited.endswith(end.encode())
     assert json.loads(edited[len(start.encode()) : len(edited) - len(end.encode())]) == new

@@ -44,7 +44,7 @@ def test_given_a_path_when_taken_apart_then_the_longest_name_wins_and_escapes_su
 ) -> None:
     addressed = address(path, NAMES.get)
     assert addressed is not None
-    assert (addressed.model, addressed.path, addressed.needs_redirect) == (model, rest, rest == b"")
+    assert (addressed.target, addressed.path, addressed.needs_redirect) == (model, rest, rest == b"")
 
 
 @pytest.mark.parametrize(

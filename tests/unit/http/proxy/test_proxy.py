@@ -60,7 +60,7 @@ async def world(*scripts: Script, base: str = "") -> AsyncIterator[tuple[World, 
         try:
             yield world, server
         finally:
-            world.proxy.close()
+            await world.proxy.aclose()
         assert world.manager.held == []
         assert world.manager.subscribers == 0
 
@@ -75,7 +75,7 @@ async def test_given_a_model_when_asked_then_body_and_answer_pass_unchanged() ->
     echo = Echo(response)
     body = b' { "model" : "nick", "seed": 12345678901234567890, "t": 1.0 } '
     async with world(echo) as (w, server):
-        answer = await w.post(body, host="swapd:8080", user_agent="test")
+        answer = await w.post(body, host="swapd:8080", user_agent="test", x_request_id="id-1")
         await w.post(body)
         assert len(server.peers) == 1
 
@@ -85,6 +85,7 @@ async def test_given_a_model_when_asked_then_body_and_answer_pass_unchanged() ->
         (b"set-cookie", b"a"),
         (b"set-cookie", b"b"),
         (b"content-length", b"4"),
+        (b"x-request-id", b"id-1"),
     ]
     request, without_host = echo.requests
     assert (request.line, request.body) == (b"POST /v1/chat/completions HTTP/1.1", body)
@@ -94,6 +95,7 @@ async def test_given_a_model_when_asked_then_body_and_answer_pass_unchanged() ->
         b"user-agent": b"test",
         b"accept-encoding": b"identity",
         b"x-forwarded-for": b"192.0.2.7",
+        b"x-request-id": b"id-1",
         b"content-length": b"%d" % len(body),
     }
     assert without_host.headers[b"host"] == server.url.removeprefix("http://").encode()
