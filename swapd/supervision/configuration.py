@@ -18,7 +18,7 @@ from attrs import evolve, frozen
 
 from swapd.config import Config, Loaded, Problem, Sources, load, render_problem
 from swapd.config.reading import ReadFile
-from swapd.config.watch import SourceWatch
+from swapd.config.watch import SETTLE_S, SourceWatch
 
 
 class Trigger(enum.Enum):
@@ -99,7 +99,7 @@ class ConfigurationInForce:
         self._ports_in_use = ports_in_use
         self._now = now
         self._watch = SourceWatch(sources)
-        self._watch.applied(_digests(loaded))
+        self._watch.applied(_digests(loaded), _key_files(loaded.config))
         self._callers: list[trio.Event] = []
         self._trigger: Trigger | None = None
         self._wanted = trio.Event()
@@ -112,7 +112,8 @@ class ConfigurationInForce:
         """Ask for a reload; the event is set when one that began after this call has ended."""
         done = trio.Event()
         self._callers.append(done)
-        self._trigger = trigger
+        if self._trigger is None or trigger is not Trigger.WATCH:
+            self._trigger = trigger  # whoever asks for it in person gets it as it stands
         self._wanted.set()
         return done
 
@@ -130,7 +131,7 @@ class ConfigurationInForce:
             await self._wanted.wait()
             self._wanted = trio.Event()
             callers, self._callers = self._callers, []
-            trigger = self._trigger or Trigger.API
+            trigger, self._trigger = self._trigger or Trigger.API, None
             before = self.status
             self.status = evolve(before, state=ConfigState.RELOADING)
             self.status = await self._attempt(trigger, before, apply)
@@ -150,11 +151,10 @@ class ConfigurationInForce:
             await trio.sleep(step.wait_s)
 
     async def _attempt(self, trigger: Trigger, before: ConfigStatus, apply: Apply) -> ConfigStatus:
-        loaded = await trio.to_thread.run_sync(
-            partial(load, self._sources, environ=self._environ, sticky_ports=self._sticky_ports())
-        )
+        loaded = await self._load_at_rest() if trigger is Trigger.WATCH else await self._load()
         # What was looked at is known, accepted or not: the same mistake is not reported again and again.
-        self._watch.applied(_digests(loaded))
+        also = self._watch.also if loaded.config is None else _key_files(loaded.config)
+        self._watch.applied(_digests(loaded), also)
         rejected = evolve(before, state=ConfigState.REJECTED, trigger=trigger, problems=loaded.problems)
         if loaded.config is None:
             return evolve(rejected, message=render_problem(loaded.errors[0]))
@@ -175,6 +175,20 @@ class ConfigurationInForce:
             changes=changes,
         )
 
+    async def _load(self) -> Loaded:
+        return await trio.to_thread.run_sync(
+            partial(load, self._sources, environ=self._environ, sticky_ports=self._sticky_ports())
+        )
+
+    async def _load_at_rest(self) -> Loaded:
+        """Load what the watcher saw come to rest. What has begun to change again since is waited for."""
+        loaded = await self._load()
+        before: dict[Path, str] | None = None
+        while not self._watch.is_what_settled(_digests(loaded)) and _digests(loaded) != before:
+            await trio.sleep(SETTLE_S)
+            before, loaded = _digests(loaded), await self._load()
+        return loaded
+
     def _sticky_ports(self) -> dict[str, int]:
         configured = {id: model.port for id, model in self.current.models.items() if model.port is not None}
         return {**self._ports_in_use(), **configured}
@@ -182,3 +196,8 @@ class ConfigurationInForce:
 
 def _digests(loaded: Loaded) -> dict[Path, str]:
     return {file.path: file.sha256 for file in loaded.files}
+
+
+def _key_files(config: Config) -> tuple[Path, ...]:
+    """The files beside the sources that a configuration was made of."""
+    return tuple(key.file for key in config.api_keys if key.file is not None)
