@@ -162,7 +162,8 @@ http {{
 
 
 def make_targets(tools: Tools, directory: Path, peers: Sequence[str]) -> list[Target]:
-    """Everything that can be measured; `peers` are `name=command with {config} {listen}`."""
+    """Everything that can be measured; `peers` are `name=command with {config} {listen}`, and {state} for a
+    directory of its own."""
     upstream_port = free_port()
     direct = Target("direct", tools.upstream(upstream_port), upstream_port, directory, proxied=False)
     plain_port = free_port()
@@ -175,7 +176,8 @@ def make_targets(tools: Tools, directory: Path, peers: Sequence[str]) -> list[Ta
         plain_port,
         directory,
     )
-    swapd = f"swapd={shlex.quote(sys.executable)} -m swapd serve --config {{config}} --listen {{listen}}"
+    serve = "-m swapd serve --config {config} --listen {listen} --state-dir {state}"
+    swapd = f"swapd={shlex.quote(sys.executable)} {serve}"
     targets = [direct, plain, *(_swapping(tools, directory, peer) for peer in (swapd, *peers))]
     if nginx := shutil.which("nginx", path=os.environ.get("PATH", "") + ":/usr/sbin"):
         targets.append(Nginx(nginx, free_port(), upstream_port, directory))
@@ -189,10 +191,10 @@ def _swapping(tools: Tools, directory: Path, peer: str) -> Target:
         raise ValueError(f"--peer {peer!r}: write it as name=command with {{config}} and {{listen}}")
     config, port = directory / f"{name}.yaml", free_port()
     config.write_text(_swap_config(tools, free_ports(40)))
-    command = [
-        word.replace("{config}", str(config)).replace("{listen}", f"127.0.0.1:{port}")
-        for word in shlex.split(template)
-    ]
+    values = {"config": config, "listen": f"127.0.0.1:{port}", "state": directory / f"{name}-state"}
+    command = shlex.split(template)
+    for placeholder, value in values.items():
+        command = [word.replace(f"{{{placeholder}}}", str(value)) for word in command]
     return Target(name, command, port, directory, swaps=True)
 
 

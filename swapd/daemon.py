@@ -1,6 +1,7 @@
 """The composition root: builds the parts, runs them in one nursery, and ends them in the right order.
 
-Start: adopt orphans, open the logs, make the manager and the application, listen, say that we are ready.
+Start: the guardian, before anything that it may have to clean up; the sweep of what an earlier daemon left;
+the manager and the application on sockets that listen already; then we say that we are ready.
 Stop, on the first SIGTERM or SIGINT:
 
     1  log streams end; else the drain would wait for them
@@ -8,7 +9,7 @@ Stop, on the first SIGTERM or SIGINT:
     3  requests that were granted go on, until the last has ended or the drain time is over
     4  what remains is cut
     5  all models are stopped in parallel
-    6  exit 0
+    6  nothing of ours is left: state records and guardian go, exit 0
 
 A second signal skips to the end: connections are cut and process trees killed, exit 1. Should the processes
 not be gone some seconds after the drain time, they are killed too, and the exit code says whether that
@@ -17,8 +18,8 @@ helped."""
 from __future__ import annotations
 
 import os
-import uuid
 from collections.abc import Sequence
+from pathlib import Path
 from socket import socket
 
 import trio
@@ -27,7 +28,7 @@ from msgspec import structs
 
 from swapd.config import Config, Loaded, Sources, render_problem
 from swapd.http.access_log import AccessLog
-from swapd.http.api.control import Control
+from swapd.http.api.control import Control, Phase, Readiness
 from swapd.http.api.routes import build_api
 from swapd.http.app import App
 from swapd.http.auth import Authentication
@@ -38,6 +39,7 @@ from swapd.nursery.local_launcher import LocalLauncher
 from swapd.nursery.manager import Manager
 from swapd.nursery.prober import HttpProber
 from swapd.nursery.process_tree import OwnChildren
+from swapd.nursery.states import RUNNING, ModelState
 from swapd.observe.console import Console
 from swapd.observe.inflight import InFlight
 from swapd.observe.logger import Level
@@ -49,14 +51,21 @@ from swapd.supervision.configuration import (
     ConfigurationInForce,
     Trigger,
 )
+from swapd.supervision.orphan_protection import OrphanProtection
+from swapd.supervision.ready_fd import ReadyFd
 from swapd.supervision.reaper import reap_orphans
+from swapd.supervision.service_manager import ServiceManager
 from swapd.supervision.signals import SignalEvent, SignalKind, watch_signals
+from swapd.supervision.state_dump import task_tree
 from swapd.supervision.subreaper import become_subreaper
+from swapd.supervision.watchdog import ActorWatch
 
 BACKSTOP_S = 5.0
 """How long after the drain time the processes may take to go, before they are killed."""
 FORCED_STOP_S = 0.8
 """How long a forced stop waits for killed processes to be collected."""
+DRAIN_REPORT_EVERY_S = 5.0
+"""How often a stop says what it is waiting for."""
 
 EXIT_OK = 0
 EXIT_FORCED = 1
@@ -70,6 +79,9 @@ class DaemonSettings:
     loaded: Loaded
     """What `sources` gave; its configuration is valid."""
     listeners: Sequence[socket]
+    state_directory: Path | None = None
+    """Where to write down what the next daemon must know, locked for us. None: a crash leaves no trace."""
+    ready_fd: ReadyFd | None = None
     server: ServerSettings = field(factory=ServerSettings)
     drain_s: float | None = None
     pre_stop_delay_s: float | None = None
@@ -85,7 +97,8 @@ class DaemonSettings:
 async def main(settings: DaemonSettings) -> int:
     """Run the daemon until it is told to stop; return its exit code.
 
-    Cancelling it kills every model's process tree and returns within a second or so.
+    Cancelling it kills every model's process tree and returns within a second or so. Should the process die
+    in it, a guardian does that.
     """
     config = settings.loaded.config
     assert config is not None
@@ -110,8 +123,19 @@ class _Daemon:
         self._logs = logs
         self._log = logs.proxy
         self._children = OwnChildren()
+        self._children.expect_strangers()
+        self._protection = OrphanProtection(
+            settings.state_directory,
+            on_helper_started=self._children.add_helper,
+            on_helper_ended=self._children.discard,
+            info=self._log.info,
+            warn=self._log.warn,
+        )
         launcher = LocalLauncher(
-            own_children=self._children, adopts_orphans=become_subreaper(), log_error=self._log.error
+            own_children=self._children,
+            adopts_orphans=become_subreaper(),
+            log_error=self._log.error,
+            bookkeeper=self._protection.bookkeeping,
         )
         self._manager = Manager(
             self._in_force.current,
@@ -119,7 +143,11 @@ class _Daemon:
             HttpProber(),
             log=self._log,
             output_of=lambda model: logs.upstream(model).sink,
-            instance_uuid=str(uuid.uuid4()),
+            instance_uuid=self._protection.instance,
+        )
+        self._watch = ActorWatch(self._manager.ping, error=self._log.error, info=self._log.info)
+        self._service = ServiceManager(
+            ready_fd=settings.ready_fd, status=self._status_line, warn=self._log.warn
         )
         self._in_flight = InFlight()
         self._profiles = Profiles(lambda: self._in_force.current)
@@ -138,29 +166,62 @@ class _Daemon:
         self._manager_ended = trio.Event()
 
     async def run(self) -> int:
+        self._protection.start()
+        nothing_left = False
+        try:
+            await self._run_parts()
+        finally:
+            self._service.close()
+            nothing_left = self._protection.end()
+        return EXIT_OK if nothing_left and not self._force_wanted.is_set() else EXIT_FORCED
+
+    async def _run_parts(self) -> None:
         async with trio.open_nursery() as root:
             await root.start(watch_signals, self._on_signal)
             root.start_soon(reap_orphans, self._children.__contains__)
-            root.start_soon(self._logs.flush_partial_lines)
-            root.start_soon(self._in_force.run, self._apply, self._report_reload)
-            if self._settings.watch_interval_s is not None:
-                root.start_soon(self._in_force.watch, self._settings.watch_interval_s, self._log.warn)
-            await root.start(self._run_manager)
-            await root.start(self._run_server)
-            for line in self._settings.started_lines:
-                self._log.info(line, event="daemon.started")
-            await self._stop_wanted.wait()
-            async with trio.open_nursery() as stop:
-                stop.start_soon(self._force_when_wanted, stop.cancel_scope)
-                await self._stop_in_order()
-                stop.cancel_scope.cancel()
+            root.start_soon(self._protection.keep)
+            if await self._sweep():
+                await self._serve_until_stopped(root)
             root.cancel_scope.cancel()
-        forced = self._force_wanted.is_set() or self._manager.live_instances > 0
-        return EXIT_FORCED if forced else EXIT_OK
+
+    async def _sweep(self) -> bool:
+        """End what an earlier daemon left, before any model is started; False if we are to stop meanwhile."""
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._cancel_when_stop_is_wanted, nursery.cancel_scope)
+            await self._protection.sweep()
+            nursery.cancel_scope.cancel()
+        return not self._stop_wanted.is_set()
+
+    async def _serve_until_stopped(self, root: trio.Nursery) -> None:
+        root.start_soon(self._logs.flush_partial_lines)
+        root.start_soon(self._in_force.run, self._apply, self._report_reload, self._service.reloading)
+        if self._settings.watch_interval_s is not None:
+            root.start_soon(self._in_force.watch, self._settings.watch_interval_s, self._log.warn)
+        await root.start(self._run_manager)
+        await root.start(self._run_server)
+        for line in self._settings.started_lines:
+            self._log.info(line, event="daemon.started")
+        root.start_soon(self._watch.run)
+        self._service.ready()
+        root.start_soon(self._service.run, self._watch)
+        await self._stop_wanted.wait()
+        async with trio.open_nursery() as stop:
+            stop.start_soon(self._force_when_wanted, stop.cancel_scope)
+            stop.start_soon(self._service.ask_for_patience)
+            await self._stop_in_order()
+            stop.cancel_scope.cancel()
+        if self._manager.live_instances:
+            self._leave_at_once()
+
+    async def _cancel_when_stop_is_wanted(self, scope: trio.CancelScope) -> None:
+        await self._stop_wanted.wait()
+        scope.cancel()
 
     # -- the parts ---------------------------------------------------------------------------------
 
     async def _run_manager(self, *, task_status: trio.TaskStatus[None]) -> None:
+        if self._service.listens:
+            self._manager.subscribe(self._service.update_status)
         try:
             await self._manager.run(task_status=task_status)
         finally:
@@ -183,13 +244,14 @@ class _Daemon:
 
     def _application(self) -> App:
         auth = Authentication(lambda: self._in_force.current.api_keys)
+        control = Control(
+            lambda: self._in_force.current, self._manager, self._logs, self._in_flight, self._readiness
+        )
         return App(
             models=self._proxy.models,
             model_routes=MODEL_ROUTES,
             passthrough=self._proxy.passthrough,
-            api=build_api(
-                Control(lambda: self._in_force.current, self._manager, self._logs, self._in_flight), auth
-            ),
+            api=build_api(control, auth),
             auth=auth,
             access_log=AccessLog(self._log),
             log=self._log,
@@ -211,7 +273,8 @@ class _Daemon:
             case SignalKind.DUMP_STATE:
                 self._dump_state()
             case SignalKind.TOGGLE_DEBUG:
-                self._log.toggle_debug()
+                level = self._log.toggle_debug()
+                self._log.info(f"{event.signal.name}: the log level is now {level.name.lower()}")
 
     async def _apply(self, config: Config) -> Changes | None:
         """Put a configuration in force, everywhere in one step."""
@@ -238,11 +301,41 @@ class _Daemon:
                 f"state: [{model.id}] {model.state.value}, pid {model.pid}, {model.leases} served, "
                 f"{model.queued} queued, {model.failures} failures in a row"
             )
+        for line in task_tree():
+            self._log.info(f"state: task {line}")
+
+    # -- how we are --------------------------------------------------------------------------------
+
+    def _readiness(self) -> Readiness:
+        if self._stop_wanted.is_set():
+            return Readiness(Phase.STOPPING)
+        if not self._watch.is_responsive():
+            return Readiness(Phase.STUCK)
+        if waiting := self._manager.preloads_pending:
+            return Readiness(Phase.STARTING, waiting)
+        return Readiness()
+
+    def _status_line(self) -> str:
+        """One line for `systemctl status`."""
+        snapshot = self._manager.snapshot()
+        running = [model for model in snapshot.models.values() if model.state in RUNNING]
+        names = ", ".join(
+            model.id if model.state is ModelState.READY else f"{model.id} ({model.state.value})"
+            for model in running
+        )
+        parts = [f"{len(running)} of {len(snapshot.models)} models running{': ' if names else ''}{names}"]
+        if snapshot.queued:
+            parts.append(f"{snapshot.queued} waiting")
+        if self._in_force.status.state is ConfigState.REJECTED:
+            parts.append(f"the new configuration was rejected: {self._in_force.status.message}")
+        return f"{'stopping; ' if self._stop_wanted.is_set() else ''}{'; '.join(parts)}"
 
     # -- the end -----------------------------------------------------------------------------------
 
     async def _stop_in_order(self) -> None:
         """Steps 1 to 5 of the module's docstring."""
+        self._service.stopping()
+        self._manager.stop_preloading()
         configured = self._in_force.current.shutdown
         pre_stop_delay_s = _first(self._settings.pre_stop_delay_s, configured.pre_stop_delay_s)
         drain_s = _first(self._settings.drain_s, configured.drain_s)
@@ -254,7 +347,7 @@ class _Daemon:
         self._manager.shut_down(drain_until)
         with trio.move_on_at(drain_until + BACKSTOP_S) as backstop:
             with trio.move_on_at(drain_until) as drain:
-                await self._server_ended.wait()
+                await self._drain(drain_until)
             if drain.cancelled_caught:
                 self._log.warn(
                     f"requests were still in progress after {drain_s:g} s and have been cut",
@@ -266,11 +359,31 @@ class _Daemon:
         if backstop.cancelled_caught:
             await self._kill_what_is_left()
 
+    async def _drain(self, until: float) -> None:
+        """Wait until the last request has ended, and say every five seconds how many there still are."""
+        while not self._server_ended.is_set():
+            with trio.move_on_after(DRAIN_REPORT_EVERY_S):
+                await self._server_ended.wait()
+                return
+            served = sum(model.leases for model in self._manager.snapshot().models.values())
+            self._log.info(
+                f"waiting for {served} requests to end, for at most {until - trio.current_time():.0f} s more",
+                event="shutdown.draining",
+            )
+
     async def _force_when_wanted(self, orderly_stop: trio.CancelScope) -> None:
         await self._force_wanted.wait()
         with trio.CancelScope(shield=True):
             await self._kill_what_is_left()
         orderly_stop.cancel()
+
+    def _leave_at_once(self) -> None:
+        """End the process although killed children are still there. They are stuck in the kernel, and whoever
+        waits for them waits with them; the guardian does that, and the next daemon looks again."""
+        self._service.close()
+        self._protection.end()
+        self._logs.close()
+        os._exit(EXIT_FORCED)
 
     async def _kill_what_is_left(self) -> None:
         self._server_scope.cancel()

@@ -55,7 +55,7 @@ def run(argv: Sequence[str]) -> int:
     config_file = _write(directory, config, with_models=not problem)
     print(introduction(config_file, config, problem))
     print(things_to_try(curl_address(listen)), flush=True)
-    return serve.run(["--config", str(config_file), "--listen", listen])
+    return serve.run(["--config", str(config_file), "--listen", listen, "--state-dir", str(directory)])
 
 
 def default_state_directory(environ: Mapping[str, str]) -> Path:

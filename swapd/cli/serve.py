@@ -1,8 +1,9 @@
 """`swapd serve`: from the command line to a running daemon.
 
-Here is what can fail before there is a daemon, in this order: flags, configuration, sockets. Each failure is
-a message on standard error and an exit code; nothing has been started by then. The sockets are bound before
-the server is even imported, so that a client that comes early waits instead of being refused.
+Here is what can fail before there is a daemon, in this order: flags, configuration, state directory, sockets.
+Each failure is a message on standard error and an exit code; nothing has been started by then. The sockets
+are bound before the server is even imported, so that a client that comes early waits instead of being
+refused.
 """
 
 from __future__ import annotations
@@ -23,7 +24,9 @@ from swapd.version import BUILD
 if TYPE_CHECKING:
     from swapd.config import Config, Loaded, Problem, Sources
     from swapd.http.server import TLS
-    from swapd.supervision.listeners import Listener
+    from swapd.supervision.listeners import ListenAddress, Listener
+    from swapd.supervision.ready_fd import ReadyFd
+    from swapd.supervision.state_directory import StateDirectory
 
 DEFAULT_LISTEN: Final = "127.0.0.1:8080"
 DEFAULT_TLS_LISTEN: Final = "127.0.0.1:8443"
@@ -48,6 +51,9 @@ class ServeOptions(NamedTuple):
     log_level: str | None
     drain_timeout_s: float | None
     pre_stop_delay_s: float | None
+    state_dir: Path | None
+    ready_fd: int | None
+    pid_file: Path | None
 
     @property
     def tls(self) -> bool:
@@ -89,6 +95,9 @@ def parse_options(argv: Sequence[str], environ: Mapping[str, str]) -> ServeOptio
         log_level=values["log-level"],
         drain_timeout_s=values["drain-timeout"],
         pre_stop_delay_s=values["pre-stop-delay"],
+        state_dir=values["state-dir"],
+        ready_fd=values["ready-fd"],
+        pid_file=values["pid-file"],
     )
 
 
@@ -124,6 +133,15 @@ def _parser() -> FlagParser:
     add("log-level", f"one of {', '.join(LOG_LEVELS)}; beats the configuration", "LEVEL", _log_level)
     add("drain-timeout", "how long a stop waits for running requests (default 30s)", "TIME", _seconds)
     add("pre-stop-delay", "how long a stop goes on accepting requests first (default 0s)", "TIME", _seconds)
+    add(
+        "state-dir",
+        "where to keep what a restart after a crash needs (default $STATE_DIRECTORY, else "
+        "$XDG_STATE_HOME/swapd, for root /var/lib/swapd)",
+        "DIR",
+        Path,
+    )
+    add("ready-fd", "write a line feed to this inherited descriptor once requests are served", "N", int)
+    add("pid-file", "write the daemon's process number here", "FILE", Path)
     parser.add_action("version", "print the version and exit")
     return parser
 
@@ -203,17 +221,28 @@ def _check(options: ServeOptions) -> int:
 
 
 def _serve(options: ServeOptions) -> int:
+    from swapd.supervision.pid_file import PidFileError, pid_file
     from swapd.supervision.signals import prepare_process
 
     prepare_process()
+    ready_fd = _ready_fd(options)
     sources = find_sources(options, os.environ)
     loaded = _load(sources)
-    listeners = _bind(options)
+    tls = _checked_tls(options)
+    state = _open_state_directory(options, os.environ)
     try:
-        return _run_daemon(options, sources, loaded, listeners, _checked_tls(options))
+        listeners = _bind(options)
+        try:
+            with pid_file(options.pid_file):
+                return _run_daemon(options, sources, loaded, listeners, state, ready_fd, tls)
+        except PidFileError as error:
+            raise CliError(str(error), "choose another --pid-file") from None
+        finally:
+            for listener in listeners:
+                listener.close()
     finally:
-        for listener in listeners:
-            listener.close()
+        if state is not None:
+            state.close()
 
 
 def _run_daemon(
@@ -221,6 +250,8 @@ def _run_daemon(
     sources: Sources,
     loaded: Loaded,
     listeners: Sequence[Listener],
+    state: StateDirectory | None,
+    ready_fd: ReadyFd | None,
     tls: TLS | None,
 ) -> int:
     import trio
@@ -236,6 +267,8 @@ def _run_daemon(
             sources=sources,
             loaded=loaded,
             listeners=[listener.sock for listener in listeners],
+            state_directory=state.path if state is not None else None,
+            ready_fd=ready_fd,
             server=ServerSettings(tls=tls),
             drain_s=options.drain_timeout_s,
             pre_stop_delay_s=options.pre_stop_delay_s,
@@ -247,16 +280,64 @@ def _run_daemon(
     )
 
 
+def _ready_fd(options: ServeOptions) -> ReadyFd | None:
+    from swapd.supervision.ready_fd import ReadyFd, ReadyFdError
+
+    if options.ready_fd is None:
+        return None
+    try:
+        return ReadyFd(options.ready_fd)
+    except ReadyFdError as error:
+        raise UsageError(f"wrong usage: {error}") from None
+
+
+def _open_state_directory(options: ServeOptions, environ: Mapping[str, str]) -> StateDirectory | None:
+    """The directory, locked. None if nobody has named one and there is none to be had where it usually is:
+    swapd runs on a read-only system too.
+
+    Raises `CliError`, with exit code 75 if another daemon has it.
+    """
+    from swapd.supervision.state_directory import (
+        StateDirectory,
+        StateDirectoryBusy,
+        StateDirectoryError,
+        default_state_directory,
+    )
+
+    try:
+        return StateDirectory.open(options.state_dir or default_state_directory(environ))
+    except StateDirectoryBusy as error:
+        raise CliError(
+            f"cannot start: {error}",
+            "stop that one, or give this one a directory of its own with --state-dir DIR",
+            ExitCode.BUSY,
+        ) from None
+    except StateDirectoryError as error:
+        if options.state_dir is not None:
+            raise CliError(str(error), "choose another --state-dir") from None
+        print(f"swapd: {error}; after a crash nothing is cleaned up at the next start", file=sys.stderr)
+        return None
+
+
 def _bind(options: ServeOptions) -> list[Listener]:
     from swapd.supervision.listeners import ListenError, ListenSyntaxError, bind_all, parse_listen
 
-    default = DEFAULT_TLS_LISTEN if options.tls else DEFAULT_LISTEN
     try:
-        return bind_all([parse_listen(value) for value in options.listen or (default,)])
+        return bind_all([parse_listen(value) for value in options.listen] or [_default_address(options)])
     except ListenSyntaxError as error:
         raise UsageError(f"wrong usage: {error}", error.hint) from None
     except ListenError as error:
         raise CliError(str(error), error.hint) from None
+
+
+def _default_address(options: ServeOptions) -> ListenAddress:
+    """Where to listen if no flag says: on the sockets that the service manager passes, else locally."""
+    from swapd.supervision.activation import passed_descriptors
+    from swapd.supervision.listeners import PassedSockets, parse_listen
+
+    if passed_descriptors(os.environ):
+        return PassedSockets()
+    return parse_listen(DEFAULT_TLS_LISTEN if options.tls else DEFAULT_LISTEN)
 
 
 def _checked_tls(options: ServeOptions) -> TLS | None:
@@ -301,7 +382,7 @@ def start_lines(
         yield f"listening on {listener.url(scheme)}{' (all interfaces)' if listener.all_interfaces else ''}"
     keys = len(config.api_keys)
     yield f"API keys: {keys or 'none, requests need no key'}"
-    if not options.listen:
+    if not options.listen and all(listener.local_only for listener in listeners):
         yield "only this machine can reach swapd; to open it to others: --listen :8080, with apiKeys set"
     elif not keys and not all(listener.local_only for listener in listeners):
         yield (

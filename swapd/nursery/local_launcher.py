@@ -8,6 +8,9 @@ drained) and `process_tree` (everything that descends from it). What is decided 
     cleanup:  kill the rest of the tree → read the rest of the output → reap the leader
 
 The leader is reaped last, because until then nobody else can get its pid, nor the group of that number.
+
+What is kept outside of this process about each of them, for the case that it ends before they do, is a
+`Bookkeeper`'s business; docs/design/processes.md shows how it all fits together.
 """
 
 from __future__ import annotations
@@ -15,6 +18,7 @@ from __future__ import annotations
 import os
 from collections.abc import Awaitable, Callable
 from functools import partial
+from typing import Protocol
 from urllib.parse import urlsplit
 
 import trio
@@ -32,6 +36,29 @@ _STUCK_AFTER_S = 10.0
 _STUCK_AGAIN_S = 30.0
 
 
+class Bookkeeper(Protocol):
+    """Is told of every process from its spawn to the last of its tree. Must neither block nor raise."""
+
+    def spawned(self, spec: LaunchSpec, pid: int) -> None:
+        """A leader has been started."""
+
+    def kill(self, pid: int) -> None:
+        """Everything below this leader is being killed, and the leader too if it still lives."""
+
+    def gone(self, spec: LaunchSpec, pid: int) -> None:
+        """The leader has ended and nothing of its tree is left. Its pid is not free yet."""
+
+
+class NoBookkeeper:
+    """Writes nothing down: a crash of this process is nobody's concern."""
+
+    def spawned(self, spec: LaunchSpec, pid: int) -> None: ...
+
+    def kill(self, pid: int) -> None: ...
+
+    def gone(self, spec: LaunchSpec, pid: int) -> None: ...
+
+
 class LocalLauncher:
     """Starts processes as children of this one.
 
@@ -40,6 +67,7 @@ class LocalLauncher:
     - `own_children`: where the pids of what is started are kept, for whoever collects adopted orphans
       and must leave these alone.
     - `log_error`: takes a line about a process that will not go.
+    - `bookkeeper`: is told what is started and what is gone.
     - `die_with_us`: have the kernel kill the leaders when this process dies, where that can be had.
     """
 
@@ -49,11 +77,13 @@ class LocalLauncher:
         own_children: OwnChildren,
         adopts_orphans: bool,
         log_error: Callable[[str], None],
+        bookkeeper: Bookkeeper | None = None,
         die_with_us: bool = True,
     ) -> None:
         self._own = own_children
         self._adopts_orphans = adopts_orphans
         self._log_error = log_error
+        self._books = bookkeeper or NoBookkeeper()
         self._helper = find_death_signal_helper() if die_with_us else ()
 
     async def launch(self, spec: LaunchSpec, output: OutputSink) -> LocalProcess:
@@ -67,15 +97,17 @@ class LocalLauncher:
         # a process in hand.
         child = spawn(spec.argv, env, helper=self._helper)
         self._own.add(child.pid)
+        self._books.spawned(spec, child.pid)
         tree = ProcessTree(child.pid, marker, self._own, adopts_orphans=self._adopts_orphans)
-        return LocalProcess(spec, env, child, tree, output, self._own, self._log_error)
+        return LocalProcess(spec, env, child, tree, output, self._own, self._books, self._log_error)
 
 
 class LocalProcess:
     """One upstream process and everything below it.
 
-    The mutable state: how far the leader was asked to end (`_ask`), and whether SIGKILL has failed to
-    end it so far (`stuck`). What is left of process and pipes is known to the parts.
+    The mutable state: how far the leader was asked to end (`_ask`), whether it was killed instead of being
+    stopped by its command (`_stop_command_owed`), and whether SIGKILL has failed to end it so far (`stuck`).
+    What is left of process and pipes is known to the parts.
     """
 
     def __init__(
@@ -86,6 +118,7 @@ class LocalProcess:
         tree: ProcessTree,
         output: OutputSink,
         own: OwnChildren,
+        books: Bookkeeper,
         log_error: Callable[[str], None],
     ) -> None:
         self.pid = child.pid
@@ -96,11 +129,13 @@ class LocalProcess:
         self._tree = tree
         self._sink = output
         self._own = own
+        self._books = books
         self._log_error = log_error
         self._exit = ExitWatch(child.pid)
         self._output = OutputDrain(child.stdout, child.stderr, output)
         self._stop_command_tried = False
         self._asked = False
+        self._stop_command_owed = False
 
     @property
     def stderr_tail(self) -> str:
@@ -121,6 +156,7 @@ class LocalProcess:
     async def cleanup(self) -> None:
         if self._exit.reaped:
             return
+        self._books.kill(self.pid)
         survivors = await self._tree.remove()
         if survivors:
             pids = ", ".join(str(entry.pid) for entry in survivors)
@@ -128,13 +164,21 @@ class LocalProcess:
                 f"{self._spec.model}: processes {pids}, started by pid {self.pid}, do not react to SIGKILL; "
                 "they may still hold memory or a port"
             )
+        if not survivors and not self._stop_command_owed:
+            # Otherwise it stays on record: a container that nobody has stopped is stopped at the next start.
+            self._books.gone(self._spec, self.pid)
         await self._output.finish(_DRAIN_AFTER_EXIT_S)
         self._exit.reap()
         self._own.discard(self.pid)
 
     def kill(self) -> None:
         if not self._exit.reaped:
-            self._tree.kill()
+            self._stop_command_owed = bool(self._spec.stop_argv) and not self._asked
+            self._kill_tree()
+
+    def _kill_tree(self) -> None:
+        self._books.kill(self.pid)
+        self._tree.kill()
 
     async def _wait_for_the_end(self) -> ExitStatus:
         status = await self._exit.wait()
@@ -151,7 +195,7 @@ class LocalProcess:
         with grace.limit():
             status = await self._ask_and_wait()
         if status is None:
-            self.kill()
+            self._kill_tree()
             status = await self._wait_for_the_kernel()
         return status
 

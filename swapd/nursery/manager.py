@@ -91,7 +91,7 @@ class Manager:
         self._output_of = output_of
         self._instance_uuid = instance_uuid
         self._core = Scheduler(rules_for(config), settings_for(config), random.random)
-        self._outbox, self._inbox = trio.open_memory_channel[Event](float("inf"))
+        self._outbox, self._inbox = trio.open_memory_channel[Event | Ping](float("inf"))
         self._unread = 0
         """Events in the inbox that a direct call must not overtake."""
         self._instances: dict[tuple[str, int], InstanceControl] = {}
@@ -229,6 +229,12 @@ class Manager:
         for control in self._instances.values():
             control.kill()
 
+    async def ping(self) -> None:
+        """Return when everything that is in the inbox now has been handled: a sign of life."""
+        ping = Ping()
+        self._post(ping)
+        await ping.answered.wait()
+
     def snapshot(self) -> Snapshot:
         """The state at this moment. For showing; whoever wants a model asks for it with `acquire`."""
         return take_snapshot(self._core)
@@ -254,7 +260,7 @@ class Manager:
             instances.start_soon(self._preloads.run)
             task_status.started()
             while not self._drained.is_set():
-                event: Event = Tick()
+                event: Event | Ping = Tick()
                 with trio.move_on_at(self._core.next_deadline()):
                     event = await self._inbox.receive()
                     self._unread -= self._must_be_read_first(event)
@@ -272,7 +278,7 @@ class Manager:
                 return
             self._handle(event, None)
 
-    def _post(self, event: Event) -> None:
+    def _post(self, event: Event | Ping) -> None:
         if self._drained.is_set():
             self._handle(event, None)  # nothing runs any more: the core answers at once
             return
@@ -280,10 +286,13 @@ class Manager:
         self._outbox.send_nowait(event)
 
     @staticmethod
-    def _must_be_read_first(event: Event) -> bool:
-        return type(event) is not LeaseDone
+    def _must_be_read_first(event: Event | Ping) -> bool:
+        return type(event) is not LeaseDone and type(event) is not Ping
 
-    def _handle(self, event: Event, instances: trio.Nursery | None) -> None:
+    def _handle(self, event: Event | Ping, instances: trio.Nursery | None) -> None:
+        if isinstance(event, Ping):
+            event.answered.set()
+            return
         if isinstance(event, Reload):
             self._take_over(self._reloads.popleft(), event, instances)
             return
@@ -389,6 +398,13 @@ class Manager:
         finally:
             del self._instances[model, gen]
             self._ports.pop((model, gen), None)
+
+
+@define(eq=False)
+class Ping:
+    """Nothing for the core: asks whether the actor still handles what is in its inbox."""
+
+    answered: trio.Event = field(factory=trio.Event)
 
 
 @define(eq=False)

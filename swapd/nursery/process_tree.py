@@ -67,11 +67,19 @@ class OwnChildren:
 
     Whoever starts one adds it, and discards it after reaping it. Everything else that turns out to be
     a child of the daemon was orphaned somewhere below and came to it because it is the subreaper.
+
+    One exception: a program that becomes the daemon by exec hands on the children it had, as a script does
+    that ends in `logger & exec swapd`. Call `expect_strangers` before anything is started.
     """
 
     def __init__(self) -> None:
         self._parents: set[int] = set()
         self._helpers: set[int] = set()
+        self._strangers = False
+
+    def expect_strangers(self) -> None:
+        """Look whether there are children already. If so, orphans may be theirs for as long as we live."""
+        self._strangers = bool(_listed_children(os.getpid()))
 
     def __contains__(self, pid: int) -> bool:
         return pid in self._parents or pid in self._helpers
@@ -90,7 +98,7 @@ class OwnChildren:
 
     def is_only_parent(self, pid: int) -> bool:
         """Whether orphans, if there are any, can only have come from this one."""
-        return self._parents == {pid}
+        return not self._strangers and self._parents == {pid}
 
 
 class ProcessTree:

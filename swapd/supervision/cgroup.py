@@ -51,6 +51,8 @@ class InstanceCgroups:
             group.mkdir()
             self._groups[pid] = group
             _write(group / "cgroup.procs", str(pid))
+        except ProcessLookupError:
+            pass  # it has ended already
         except OSError as error:
             self._complain(f"cannot give a process a control group of its own: {group}: {error.strerror}")
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import enum
 import time
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from pathlib import Path
 
@@ -122,10 +123,16 @@ class ConfigurationInForce:
         await self.request(trigger).wait()
         return self.status
 
-    async def run(self, apply: Apply, report: Callable[[ConfigStatus], None]) -> None:
+    async def run(
+        self,
+        apply: Apply,
+        report: Callable[[ConfigStatus], None],
+        during: Callable[[], AbstractContextManager[object]] = nullcontext,
+    ) -> None:
         """Carry out the reloads that are asked for, until cancelled. Sleeps while none is.
 
-        `report` is told every outcome; it must not block.
+        `report` is told every outcome; it must not block. Each reload takes place within a block of `during`,
+        at whose end the outcome is in `status`.
         """
         while True:
             await self._wanted.wait()
@@ -133,9 +140,10 @@ class ConfigurationInForce:
             callers, self._callers = self._callers, []
             trigger, self._trigger = self._trigger or Trigger.API, None
             before = self.status
-            self.status = evolve(before, state=ConfigState.RELOADING)
-            self.status = await self._attempt(trigger, before, apply)
-            report(self.status)
+            with during():
+                self.status = evolve(before, state=ConfigState.RELOADING)
+                self.status = await self._attempt(trigger, before, apply)
+                report(self.status)
             for caller in callers:
                 caller.set()
 

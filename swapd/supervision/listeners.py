@@ -23,11 +23,11 @@ from typing import Final
 
 from attrs import field, frozen
 
+from swapd.supervision.activation import passed_descriptors
 from swapd.supervision.port_holder import find_port_holder
 
 BACKLOG: Final = 2048
 DEFAULT_UNIX_MODE: Final = 0o660
-_FIRST_PASSED_FD: Final = 3  # SD_LISTEN_FDS_START
 
 
 class ListenError(Exception):
@@ -160,7 +160,7 @@ def bind_all(addresses: Iterable[ListenAddress], environ: Mapping[str, str] = os
                 case InheritedSocket(fd):
                     listeners.append(_adopt(fd))
                 case PassedSockets():
-                    listeners += [_adopt(fd) for fd in _passed_fds(environ)]
+                    listeners += [_adopt(fd) for fd in _passed_sockets(environ)]
     except BaseException:
         close_all(listeners)
         raise
@@ -303,16 +303,14 @@ def _adopt(fd: int) -> Listener:
     return _describe(sock)
 
 
-def _passed_fds(environ: Mapping[str, str]) -> range:
-    if environ.get("LISTEN_PID") != str(os.getpid()):
+def _passed_sockets(environ: Mapping[str, str]) -> tuple[int, ...]:
+    passed = passed_descriptors(environ)
+    if not passed:
         raise ListenError(
             "cannot listen on systemd's sockets: none were passed to this process",
             "start swapd from a .socket unit, or give --listen an address",
         )
-    count = environ.get("LISTEN_FDS", "")
-    if not count.isdigit() or count == "0":
-        raise ListenError(f"cannot listen on systemd's sockets: LISTEN_FDS is {count!r}")
-    return range(_FIRST_PASSED_FD, _FIRST_PASSED_FD + int(count))
+    return passed
 
 
 def _describe(sock: socket.socket) -> Listener:

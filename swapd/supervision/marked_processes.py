@@ -42,10 +42,14 @@ class MarkedProcess:
 
 
 def find_marked(instances: frozenset[str]) -> list[MarkedProcess]:
-    """The live processes started by one of these daemons. Looks at every process: 10 to 20 µs each."""
+    """The live processes started by one of these daemons. Looks at every process: 10 to 20 µs each.
+
+    The caller itself is never among them: a daemon that was started by a process of a dead one, and so
+    carries its marker, must not end itself.
+    """
     found = []
     for pid in _pids():
-        instance = marked_with(pid, instances)
+        instance = marked_with(pid, instances) if pid != os.getpid() else None
         stat = read_stat(pid) if instance else None
         if stat is not None and instance:
             found.append(MarkedProcess(pid, stat[1], instance, stat[0]))

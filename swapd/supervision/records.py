@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import Final, Protocol, TypeVar
 
 import msgspec
-from attrs import evolve, frozen
+from msgspec.structs import replace
 
 from swapd.supervision.marked_processes import read_file, read_stat
 
@@ -39,8 +39,7 @@ _LARGEST: Final = 256 * 1024
 _Record = TypeVar("_Record", "InstanceRecord", "DaemonRecord")
 
 
-@frozen
-class InstanceRecord:
+class InstanceRecord(msgspec.Struct, frozen=True):
     """One instance: what it takes to recognise its leader again, and to stop it."""
 
     model: str
@@ -56,8 +55,7 @@ class InstanceRecord:
     stop_argv: tuple[str, ...]
 
 
-@frozen
-class DaemonRecord:
+class DaemonRecord(msgspec.Struct, frozen=True):
     """One daemon, and the dead ones before it whose processes were not yet seen to be gone."""
 
     instance: str
@@ -67,16 +65,14 @@ class DaemonRecord:
     dead: tuple[str, ...] = ()
 
 
-@frozen
-class LeftRecord:
+class LeftRecord(msgspec.Struct, frozen=True):
     """A record whose daemon has died."""
 
     path: Path
     record: InstanceRecord
 
 
-@frozen
-class Leftovers:
+class Leftovers(msgspec.Struct, frozen=True):
     """What earlier daemons in this directory did not clean up, all of them being dead."""
 
     daemon_pid: int | None = None
@@ -238,7 +234,7 @@ def _find_leftovers(directory: Path, boot: str) -> Leftovers:
         return left
     except OSError as error:
         problem = f"cannot read the state records in {directory / _INSTANCES}: {error.strerror}"
-        return evolve(left, problems=(*left.problems, problem))
+        return replace(left, problems=(*left.problems, problem))
     for path in paths:
         left = _with_file(left, path, boot)
     return left
@@ -261,29 +257,29 @@ def _leftovers_of_daemon(path: Path, boot: str) -> Leftovers:
 
 def _with_file(left: Leftovers, path: Path, boot: str) -> Leftovers:
     if _TEMPORARY_NAME.fullmatch(path.name):
-        return evolve(left, obsolete=(*left.obsolete, path))
+        return replace(left, obsolete=(*left.obsolete, path))
     name = _RECORD_NAME.fullmatch(path.name)
     if name is None:
         problem = f"{path} is no state record of swapd; it is left alone"
-        return evolve(left, problems=(*left.problems, problem))
+        return replace(left, problems=(*left.problems, problem))
     try:
         record = _read(path, InstanceRecord)
         if record.instance != name[1] or record.pid <= 1:
             raise _UnreadableError("it contradicts itself")
     except OSError as error:
         problem = f"cannot read the state record {path}: {error.strerror}; it is left alone"
-        return evolve(left, problems=(*left.problems, problem))
+        return replace(left, problems=(*left.problems, problem))
     except _UnreadableError as error:
         problem = f"the state record {path} is damaged ({error}); a stop command it may hold is lost"
-        return evolve(
+        return replace(
             left,
             problems=(*left.problems, problem),
             instances=left.instances | {name[1]},
             obsolete=(*left.obsolete, path),
         )
     if not boot or record.boot_id != boot:
-        return evolve(left, obsolete=(*left.obsolete, path))
-    return evolve(
+        return replace(left, obsolete=(*left.obsolete, path))
+    return replace(
         left,
         instances=left.instances | {record.instance},
         records=(*left.records, LeftRecord(path, record)),

@@ -33,6 +33,7 @@ _STOP_LIMIT_S = 30.0
 _LISTENING = re.compile(r"listening on (https?://\S+)")
 
 _PORTS_PER_DAEMON = 20
+_GUARDIAN = "swapd-guardian"
 
 
 class DaemonError(Exception):
@@ -75,8 +76,18 @@ class Daemon:
 
     @property
     def processes(self) -> list[MarkedProcess]:
-        """What runs on its behalf: everything it has started, itself left out."""
-        return [process for process in marked_processes(self._marker) if process.pid != self.pid]
+        """What runs on its behalf: everything it has started, itself and its guardian left out."""
+        return [
+            process
+            for process in marked_processes(self._marker)
+            if process.pid != self.pid and _GUARDIAN not in process.command
+        ]
+
+    @property
+    def guardian(self) -> MarkedProcess | None:
+        """The process that cleans up after it should it be killed; None if there is none now."""
+        found = [process for process in marked_processes(self._marker) if _GUARDIAN in process.command]
+        return found[0] if found else None
 
     def client(self, *, timeout_s: float = 30.0) -> httpx.AsyncClient:
         """An HTTP client for its address; `async with` it."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Protocol
@@ -40,14 +41,33 @@ class ModelManager(Protocol):
         """Stop these models, or all; returns when they have stopped."""
 
 
+class Phase(enum.Enum):
+    """Whether requests are welcome."""
+
+    STARTING = "starting"
+    """The daemon serves, but models that it is to preload are not loaded yet."""
+    READY = "ready"
+    STOPPING = "stopping"
+    STUCK = "stuck"
+    """The process manager does not answer, so no request that needs it would be."""
+
+
+class Readiness(Struct, frozen=True):
+    """The phase, and the models that are still to be preloaded."""
+
+    phase: Phase = Phase.READY
+    waiting: tuple[str, ...] = ()
+
+
 class Control(Struct, frozen=True):
     """Handed to every handler. `config` gives the configuration in force, which a reload may replace;
-    `now` is wall-clock time in seconds since the epoch."""
+    `readiness` is asked by `/ready`; `now` is wall-clock time in seconds since the epoch."""
 
     config: Callable[[], Config]
     manager: ModelManager
     logs: Logs
     in_flight: InFlight = field(default_factory=InFlight)
+    readiness: Callable[[], Readiness] = Readiness
     build: Build = BUILD
     now: Callable[[], float] = time.time
 

@@ -9,7 +9,7 @@ from starlette import types as starlette
 from starlette.routing import Route, Router
 
 from swapd.http.answers import not_found
-from swapd.http.api import health, inflight, logs, model_list, running, unload, version, web
+from swapd.http.api import health, inflight, logs, model_list, ready, running, unload, version, web
 from swapd.http.api.control import Control
 from swapd.http.api.resource import ANY, Handler, Resource
 from swapd.http.auth import Authentication
@@ -26,6 +26,7 @@ ROUTES: Final[Mapping[str, Mapping[str, Handler]]] = {
     "/api/version": {"GET": version.version},
     "/health": {"GET": health.health},
     "/wol-health": {"GET": health.health},
+    "/ready": {"GET": ready.ready},
     "/logs": {"GET": logs.logs},
     "/logs/stream": {"GET": logs.stream},
     "/logs/stream/{source:path}": {"GET": logs.stream},
@@ -36,7 +37,9 @@ ROUTES: Final[Mapping[str, Mapping[str, Handler]]] = {
 }
 """Path → method → handler. A slash at the end is part of the path; GET stands for HEAD too."""
 
-NO_KEY_NEEDED: Final = frozenset({"/", "/health", "/wol-health", "/ui", "/ui/{path:path}", "/upstream"})
+NO_KEY_NEEDED: Final = frozenset(
+    {"/", "/health", "/wol-health", "/ready", "/ui", "/ui/{path:path}", "/upstream"}
+)
 """Paths that anybody may ask for, whatever keys are configured: they tell nothing and change nothing."""
 
 

@@ -36,7 +36,9 @@ def config(text: str) -> Config:
 
 
 def test_given_nothing_when_parsed_then_nothing_is_chosen() -> None:
-    assert options() == ServeOptions((), None, (), None, None, False, 2.0, False, None, None, None)
+    assert options() == ServeOptions(
+        (), None, (), None, None, False, 2.0, False, None, None, None, None, None, None
+    )
 
 
 def test_given_a_command_line_of_the_reference_when_parsed_then_it_is_understood() -> None:
@@ -54,9 +56,7 @@ def test_given_a_command_line_of_the_reference_when_parsed_then_it_is_understood
         True,
         2.0,
         False,
-        None,
-        None,
-        None,
+        *[None] * 6,
     )
     assert parsed.tls
 
@@ -65,12 +65,14 @@ def test_given_all_flags_of_our_own_when_parsed_then_they_are_understood() -> No
     parsed = options(
         "--config=a", "--config", "b", "--listen=:1", "--listen", "unix:/s,mode=0600", "--check-only",
         "--log-level", "debug", "--drain-timeout", "1m30s", "--pre-stop-delay=0.5",
+        "--state-dir=/s", "--ready-fd", "3", "--pid-file=/p",
     )  # fmt: skip
 
     assert parsed.config == (Path("a"), Path("b"))
     assert parsed.listen == (":1", "unix:/s,mode=0600")
     assert (parsed.check_only, parsed.log_level) == (True, "debug")
     assert (parsed.drain_timeout_s, parsed.pre_stop_delay_s) == (90.0, 0.5)
+    assert (parsed.state_dir, parsed.ready_fd, parsed.pid_file) == (Path("/s"), 3, Path("/p"))
 
 
 def test_given_the_environment_when_parsed_then_it_stands_for_flags() -> None:

@@ -5,12 +5,11 @@ import os
 import pytest
 
 from swapd.supervision import activation
-from swapd.supervision.activation import PassedSocket, SocketRole, passed_sockets
+from swapd.supervision.activation import passed_descriptors
 
 
-def environ(count: str, names: str | None = None, pid: int | None = None) -> dict[str, str]:
-    given = {"LISTEN_PID": str(os.getpid() if pid is None else pid), "LISTEN_FDS": count}
-    return given if names is None else {**given, "LISTEN_FDNAMES": names}
+def environ(count: str, pid: int | None = None) -> dict[str, str]:
+    return {"LISTEN_PID": str(os.getpid() if pid is None else pid), "LISTEN_FDS": count}
 
 
 @pytest.fixture
@@ -20,17 +19,8 @@ def first_fd(monkeypatch: pytest.MonkeyPatch) -> int:
     return 900_000
 
 
-def test_given_named_sockets_then_the_names_are_roles(first_fd: int) -> None:
-    assert passed_sockets(environ("4", "http:https:swapd.socket:admin")) == (
-        PassedSocket(first_fd, SocketRole.HTTP),
-        PassedSocket(first_fd + 1, SocketRole.HTTPS),
-        PassedSocket(first_fd + 2, SocketRole.UNSAID),
-        PassedSocket(first_fd + 3, SocketRole.ADMIN),
-    )
-
-
-def test_given_fewer_names_than_sockets_then_the_rest_is_unsaid(first_fd: int) -> None:
-    assert [each.role for each in passed_sockets(environ("2"))] == [SocketRole.UNSAID, SocketRole.UNSAID]
+def test_given_passed_sockets_then_they_are_numbered_from_the_first(first_fd: int) -> None:
+    assert passed_descriptors(environ("3")) == (first_fd, first_fd + 1, first_fd + 2)
 
 
 def test_given_a_passed_socket_then_no_child_inherits_it(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -39,7 +29,7 @@ def test_given_a_passed_socket_then_no_child_inherits_it(monkeypatch: pytest.Mon
         os.set_inheritable(reading, True)
         monkeypatch.setattr(activation, "_FIRST", reading)
 
-        passed_sockets(environ("1"))
+        passed_descriptors(environ("1"))
 
         assert not os.get_inheritable(reading)
     finally:
@@ -49,7 +39,7 @@ def test_given_a_passed_socket_then_no_child_inherits_it(monkeypatch: pytest.Mon
 
 @pytest.mark.parametrize(
     "environment",
-    [{}, environ("1", pid=1), environ("0"), environ(""), environ("-1"), {"LISTEN_FDS": "1"}],
+    [{}, environ("1", pid=1), environ("0"), environ(""), environ("-1"), environ("²"), {"LISTEN_FDS": "1"}],
 )
 def test_given_sockets_for_nobody_or_somebody_else_then_there_are_none(environment: dict[str, str]) -> None:
-    assert passed_sockets(environment) == ()
+    assert passed_descriptors(environment) == ()

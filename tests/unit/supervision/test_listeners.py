@@ -293,8 +293,7 @@ def test_given_a_descriptor_that_is_no_socket_when_adopted_then_the_error_says_s
     [
         ({}, "none were passed"),
         ({"LISTEN_PID": "1", "LISTEN_FDS": "1"}, "none were passed"),
-        ({"LISTEN_PID": str(os.getpid()), "LISTEN_FDS": "0"}, "LISTEN_FDS is '0'"),
-        ({"LISTEN_PID": str(os.getpid()), "LISTEN_FDS": "many"}, "LISTEN_FDS is 'many'"),
+        ({"LISTEN_PID": str(os.getpid()), "LISTEN_FDS": "0"}, "none were passed"),
     ],
 )
 def test_given_no_passed_sockets_when_asked_for_then_the_error_says_what_is_missing(
@@ -311,7 +310,7 @@ def test_given_passed_sockets_when_asked_for_then_all_of_them_are_adopted(
     for _ in range(2):
         with socket.create_server(("127.0.0.1", 0)) as opened:
             fds.append(os.dup(opened.fileno()))
-    monkeypatch.setattr("swapd.supervision.listeners._FIRST_PASSED_FD", min(fds))
+    monkeypatch.setattr("swapd.supervision.activation._FIRST", min(fds))
     assert max(fds) == min(fds) + 1
 
     with bound(PassedSockets(), environ={"LISTEN_PID": str(os.getpid()), "LISTEN_FDS": "2"}) as listeners:
