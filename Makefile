@@ -12,7 +12,7 @@ demo: $(READY)  ## run swapd with tiny real models
 
 test: $(READY)  ## everything that is tested
 	@scripts/check-style
-	$(BIN)/python -m pytest -n 2 --dist worksteal
+	SWAPD_HISTORIES=2000 $(BIN)/python -m pytest -n 2 --dist worksteal
 
 check: $(READY)  ## the fast part of it, under a minute: before every commit
 	@scripts/check-style

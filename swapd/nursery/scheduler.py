@@ -103,6 +103,7 @@ class Scheduler:
         self._claims = Claims(self._context, self._queue, self._swaps)
         self._reloader = Reloader(self._context, self._lifecycle, self._refuse_everybody)
         self._calls: list[UnloadCall] = []
+        self._to_restart: dict[str, None] = {}
         self._drained = False
         self._sequence = 0
         self._epoch = 0
@@ -239,6 +240,7 @@ class Scheduler:
         if ticket.queued_at is None:
             ticket.queued_at = self._context.now
         rules = self.records[ticket.model].rules
+        ticket.priority = rules.priority
         self._queue.add(ticket)
         limits = [limit for limit in (rules.queue_timeout_s, ticket.queue_timeout_s) if limit]
         if limits:
@@ -379,7 +381,7 @@ class Scheduler:
         if self.shutting_down:
             self._continue_shutdown()
         else:
-            while self._drain() or self._swaps.abandon_deserted(self._queue.models):
+            while self._drain() or self._restart() or self._swaps.abandon_deserted(self._queue.models):
                 pass
         for call in [call for call in self._calls if not call.pending]:
             self._calls.remove(call)
@@ -424,7 +426,7 @@ class Scheduler:
                 case "stable":
                     record.breaker.reset()
                 case "restart":
-                    self._restart(record)
+                    self._to_restart[name] = None  # those who wait already come first
                 case "condemned" if record.condemned and record.state is ModelState.READY:
                     self._lifecycle.stop_condemned(record)
                 case _:
@@ -487,19 +489,27 @@ class Scheduler:
         if record.condemned is not StopReason.UNLOADED:
             self._lifecycle.arm_restart(record, retry_at or self._context.now)
 
-    def _restart(self, record: ModelRecord) -> None:
-        """Start a crashed model again of our own accord; it never displaces anybody for that."""
-        plan = self._swaps.plan_for(record.id)
-        if (
+    def _restart(self) -> bool:
+        """Start crashed models again of our own accord, where that is in nobody's way; return whether any."""
+        started = False
+        while self._to_restart:
+            record = self.records.get(self._to_restart.popitem()[0])
+            if record is not None and self._may_restart(record):
+                self._swaps.start(record, (), [])
+                started = True
+        return started
+
+    def _may_restart(self, record: ModelRecord) -> bool:
+        return (
             record.rules.auto_restart
+            and not record.removed
             and record.state in (ModelState.STOPPED, ModelState.STOPPING)
-            and not self.shutting_down
             and record.id not in self._swaps.active
-            and plan == ()
-            and not self._swaps.collides(record.id, plan)
+            and self._swaps.plan_for(record.id) == ()
+            and not self._swaps.collides(record.id, ())
             and not self._claims.is_shadowed(record.id)
-        ):
-            self._swaps.start(record, plan, [])
+            and not self._swaps.is_wanted_away(record.id, self._queue.models)
+        )
 
     # -- unload, reload, shutdown ------------------------------------------------------------------
 

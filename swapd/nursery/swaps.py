@@ -42,6 +42,15 @@ class Swaps:
         """What must stop for the target now, by the policy; None if the target can never run."""
         return self._context.settings.policy.evict(target, self.view_for(target))
 
+    def is_wanted_away(self, model: str, others: Iterable[str]) -> bool:
+        """Whether one of the others could not run beside the model."""
+        policy = self._context.settings.policy
+        return any(
+            model in (policy.evict(other, self.view_for(other, and_running=[model])) or ())
+            for other in others
+            if other != model
+        )
+
     def collides(self, target: str, plan: Collection[str]) -> bool:
         return any(
             swap.target != target and in_each_others_way(swap, target, plan) for swap in self.active.values()

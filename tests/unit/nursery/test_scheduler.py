@@ -465,6 +465,17 @@ def test_a_model_that_crashes_while_it_drains_for_an_unload_does_not_come_back()
     assert w.state("a") is ModelState.STOPPED
 
 
+def test_a_crashed_model_does_not_come_back_by_itself_into_the_way_of_somebody_who_waits() -> None:
+    """Found by random histories: it was started, and given up in the same step for the sake of the queue."""
+    w, a = serving("ab", auto_restart=True)
+    b = w.request("b")
+    w.exits("a")
+    assert w.of(Spawn) == [Spawn("b", 2)]
+    w.finish(a)
+    w.ready("b")
+    assert b.slot is Slot.GRANTED and w.state("a") is ModelState.STOPPED
+
+
 def test_a_reload_may_take_the_restart_back() -> None:
     w = world("a", Settings(GroupPolicy(), breaker=BreakerSettings(threshold=1)), auto_restart=True)
     w.request("a")
@@ -597,6 +608,17 @@ def test_a_request_that_waits_for_a_second_instance_has_its_whole_queue_time_aga
     assert a.slot is Slot.WAITING and a.position == 1
     w.advance(20)
     assert refused(a) is RefusalCode.QUEUE_TIMEOUT
+
+
+def test_a_request_that_waits_for_a_second_instance_has_the_priority_of_now() -> None:
+    """Found by random histories: it kept that of its admission and stood behind later ones of its model."""
+    w, a = serving("ab")
+    w.exits("a")
+    w.request("b")
+    w.reload({"a": rules(priority=1), "b": rules()})
+    later = w.request("a")
+    w.requeue(a)
+    assert (a.position, later.position) == (1, 2)
 
 
 def test_a_ticket_tells_the_priority_it_has() -> None:
