@@ -18,11 +18,19 @@ from attrs import frozen
 from swapd.cli import serve
 from swapd.cli.arguments import FlagParser
 from swapd.cli.errors import CliError, UsageError
-from swapd.supervision.listeners import ListenSyntaxError, TcpAddress, UnixAddress, parse_listen
+from swapd.supervision.listeners import (
+    ListenError,
+    ListenSyntaxError,
+    TcpAddress,
+    UnixAddress,
+    bind_all,
+    parse_listen,
+)
 from swapd.testing.gguf import Kind, write_tiny_model
 from swapd.testing.llama import wheel_problem
-from swapd.testing.ports import free_port, free_ports_from
+from swapd.testing.ports import free_port, free_ports, free_ports_from
 
+FIRST_PORT: Final = 8080
 _FIRST_UPSTREAM_PORT: Final = 5800
 
 
@@ -47,14 +55,14 @@ MODELS: Final = (
 def run(argv: Sequence[str]) -> int:
     """Write models and configuration, show them, serve until a signal; returns the exit code."""
     values = _parser().parse(argv, os.environ)
-    listen = _with_port(values["listen"] or serve.DEFAULT_LISTEN)
+    listen, remark = place_to_listen(values["listen"])
     problem = "--fake was given" if values["fake"] else wheel_problem()
     directory = values["state-dir"] or default_state_directory(os.environ) / "demo"
     command = fake_command if problem else llama_command
-    config = config_text(directory, command, free_ports_from(_FIRST_UPSTREAM_PORT, len(MODELS)))
+    config = config_text(directory, command, _first_upstream_port(listen))
     config_file = _write(directory, config, with_models=not problem)
     print(introduction(config_file, config, problem))
-    print(things_to_try(curl_address(listen)), flush=True)
+    print(remark + things_to_try(curl_address(listen)), flush=True)
     return serve.run(["--config", str(config_file), "--listen", listen, "--state-dir", str(directory)])
 
 
@@ -121,8 +129,31 @@ def things_to_try(address: str) -> str:
     lines = ["Try these in another terminal; Ctrl-C here stops everything.", ""]
     for title, url, body in tries:
         given = f" -H 'Content-Type: application/json' -d '{body}'" if body else ""
-        lines += [f"  # {title}", f"  curl -sN {url}{given}; echo", ""]
+        lines += [f"  # {title}", f"  curl -sSN {url}{given}; echo", ""]
     return "\n".join(lines)
+
+
+def place_to_listen(given: str | None) -> tuple[str, str]:
+    """Where to listen, and a remark on it. Raises `CliError` when nobody can listen there.
+
+    What is printed has to be true, so a port is found, or the given one tried, before the daemon takes it.
+    """
+    if given is None:
+        port = free_ports_from(FIRST_PORT, 1)
+        remark = f"Port {FIRST_PORT} is taken on this machine; this swapd listens on {port}.\n\n"
+        return f"127.0.0.1:{port}", remark if port != FIRST_PORT else ""
+    try:
+        address = parse_listen(given)
+        if isinstance(address, TcpAddress) and address.port == 0:
+            return given.removesuffix("0") + str(free_port()), ""
+        curl_address(given)
+        for listener in bind_all([address]):
+            listener.close()
+    except ListenSyntaxError as error:
+        raise UsageError(f"wrong usage: {error}", error.hint) from None
+    except ListenError as error:
+        raise CliError(str(error), error.hint) from None
+    return given, ""
 
 
 def curl_address(listen: str) -> str:
@@ -139,21 +170,21 @@ def curl_address(listen: str) -> str:
 
 def _parser() -> FlagParser:
     parser = FlagParser("demo", "Serve three tiny models, to see what swapd does.")
-    parser.add_value("listen", f"host:port to listen on (default {serve.DEFAULT_LISTEN})", "ADDR")
+    default = f"127.0.0.1:{FIRST_PORT}, or the next free port"
+    parser.add_value("listen", f"host:port to listen on (default {default})", "ADDR")
     parser.add_value("state-dir", "where models and configuration are written", "DIR", Path)
     parser.add_switch("fake", "use the fake upstream even where llama.cpp could run")
     return parser
 
 
-def _with_port(listen: str) -> str:
-    """The address with port 0 replaced: the curl lines are printed before the daemon could choose one."""
-    try:
-        address = parse_listen(listen)
-    except ListenSyntaxError as error:
-        raise UsageError(f"wrong usage: {error}", error.hint) from None
-    if isinstance(address, TcpAddress) and address.port == 0:
-        return listen.removesuffix("0") + str(free_port())
-    return listen
+def _first_upstream_port(listen: str) -> int:
+    """The first of the ports for the models.
+
+    The usual ones only for the first swapd of this machine: the models of another may be about to use them.
+    """
+    if listen == f"127.0.0.1:{FIRST_PORT}":
+        return free_ports_from(_FIRST_UPSTREAM_PORT, len(MODELS))
+    return free_ports(len(MODELS))
 
 
 def _write(directory: Path, config: str, *, with_models: bool) -> Path:

@@ -28,10 +28,10 @@ def free_ports(count: int) -> int:
 
 def free_ports_from(lowest: int, count: int) -> int:
     """The first of so many free ports in a row, at `lowest` or as soon after it as possible."""
-    for first in range(lowest, _RANGE[1]):
+    for first in range(lowest, 65_536 - count):
         if all(map(is_free, range(first, first + count))):
             return first
-    raise OSError(f"found no {count} free ports in a row between {lowest} and {_RANGE[1]}")
+    raise OSError(f"found no {count} free ports in a row from {lowest} on")
 
 
 def is_free(port: int) -> bool:

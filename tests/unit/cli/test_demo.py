@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
+import socket
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ from swapd.cli.demo import (
     fake_command,
     introduction,
     llama_command,
+    place_to_listen,
     run,
     things_to_try,
 )
@@ -71,6 +73,30 @@ def test_where_curl_is_sent(listen: str, address: str) -> None:
 def test_an_inherited_socket_has_no_address_to_print() -> None:
     with pytest.raises(UsageError):
         curl_address("fd://3")
+
+
+def test_given_a_taken_port_when_none_is_asked_for_then_the_next_is_used_and_said(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        taken = other.getsockname()[1]
+        monkeypatch.setattr("swapd.cli.demo.FIRST_PORT", taken)
+        listen, remark = place_to_listen(None)
+    assert int(listen.removeprefix("127.0.0.1:")) > taken
+    assert remark.startswith(f"Port {taken} is taken on this machine")
+
+
+def test_given_a_taken_port_when_it_is_asked_for_then_nothing_is_started() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        taken = f"127.0.0.1:{other.getsockname()[1]}"
+        with pytest.raises(CliError, match=f"cannot listen on {taken}: Address already in use"):
+            place_to_listen(taken)
+
+
+def test_given_any_port_when_started_then_it_is_chosen_before_the_lines_are_printed() -> None:
+    listen, remark = place_to_listen("[::1]:0")
+    assert int(listen.removeprefix("[::1]:")) > 0
+    assert remark == ""
 
 
 def test_a_listen_value_that_is_none_is_refused_before_anything_is_written(tmp_path: Path) -> None:
