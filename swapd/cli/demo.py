@@ -57,7 +57,7 @@ def run(argv: Sequence[str]) -> int:
     values = _parser().parse(argv, os.environ)
     listen, remark = place_to_listen(values["listen"])
     problem = "--fake was given" if values["fake"] else wheel_problem()
-    directory = values["state-dir"] or default_state_directory(os.environ) / "demo"
+    directory = values["state-dir"] or default_state_directory(os.environ) / _name(listen)
     command = fake_command if problem else llama_command
     config = config_text(directory, command, _first_upstream_port(listen))
     config_file = _write(directory, config, with_models=not problem)
@@ -175,6 +175,12 @@ def _parser() -> FlagParser:
     parser.add_value("state-dir", "where models and configuration are written", "DIR", Path)
     parser.add_switch("fake", "use the fake upstream even where llama.cpp could run")
     return parser
+
+
+def _name(listen: str) -> str:
+    """The directory of a demo at this address: two at a time must not share one."""
+    _, _, port = listen.rpartition(":")
+    return f"demo-{port}" if port.isdigit() and int(port) != FIRST_PORT else "demo"
 
 
 def _first_upstream_port(listen: str) -> int:
