@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from ipaddress import ip_address
 from pathlib import Path
 from socket import socket
 
@@ -35,6 +36,7 @@ from swapd.http.auth import Authentication
 from swapd.http.proxy import MODEL_ROUTES, Profiles, Proxy
 from swapd.http.record import Tracker
 from swapd.http.server import ServerSettings, serve
+from swapd.http.site_guard import SiteGuard
 from swapd.nursery.local_launcher import LocalLauncher
 from swapd.nursery.manager import Manager
 from swapd.nursery.prober import HttpProber
@@ -255,6 +257,9 @@ class _Daemon:
             auth=auth,
             access_log=AccessLog(self._log),
             log=self._log,
+            guard=SiteGuard(
+                lambda: self._in_force.current, loopback_only=all(map(_is_loopback, self._settings.listeners))
+            ),
         )
 
     def _on_signal(self, event: SignalEvent) -> None:
@@ -390,6 +395,12 @@ class _Daemon:
         self._manager.kill_all()
         with trio.move_on_after(FORCED_STOP_S):
             await self._manager_ended.wait()
+
+
+def _is_loopback(listener: socket) -> bool:
+    """Whether only this machine can reach a listener; a unix socket is not even a page's to reach."""
+    name = listener.getsockname()
+    return not isinstance(name, tuple) or ip_address(name[0].partition("%")[0]).is_loopback
 
 
 def _log_settings(config: Config, settings: DaemonSettings) -> LogSettings:

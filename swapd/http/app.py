@@ -19,9 +19,11 @@ import trio
 from swapd.http import answers
 from swapd.http.access_log import AccessLog
 from swapd.http.auth import Authentication, refuse
+from swapd.http.errors import Rejected, render
 from swapd.http.paths import clean_path, location, raw_path, routing_path
 from swapd.http.record import RECORD, RequestRecord
 from swapd.http.server.asgi import ABORT, ASGIApp, BodyTooLarge, ClientGone, Receive, Scope, Send
+from swapd.http.site_guard import SiteGuard
 from swapd.observe.logger import Logger
 
 _PASSTHROUGH = (b"/upstream/", b"/comfyui/")
@@ -47,10 +49,11 @@ class App:
         auth: Authentication,
         access_log: AccessLog,
         log: Logger,
+        guard: SiteGuard | None = None,
     ) -> None:
         """`models` answers the paths of `model_routes` (path → methods; HEAD goes with GET), `passthrough`
         what is below `/upstream/` and `/comfyui`, both after `auth`; `api` the rest, of which it knows what
-        needs a key."""
+        needs a key. `guard` looks at what pages of other sites send to the last two."""
         self._models = models
         self._model_routes = {
             path.encode("ascii"): frozenset(methods) | ({"HEAD"} if "GET" in methods else set())
@@ -61,6 +64,7 @@ class App:
         self._auth = auth
         self._access_log = access_log
         self._log = log
+        self._guard = guard
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         started = time.perf_counter()
@@ -95,11 +99,11 @@ class App:
         if cleaned is not raw:
             return await answers.redirect(scope, send, 307, location(cleaned, scope["query_string"]))
         if raw.startswith(_PASSTHROUGH) or raw == _COMFYUI:
-            return await self._admitted(self._passthrough, scope, receive, send)
+            return await self._guarded(self._passthrough_admitted, scope, receive, send)
         path = routing_path(raw)
         methods = self._model_routes.get(path.encode("ascii"))
         if methods is None:
-            return await self._api({**scope, "path": path}, receive, send)
+            return await self._guarded(self._api, {**scope, "path": path}, receive, send)
         if method not in methods:
             return await answers.method_not_allowed(scope, send, methods)
         # The path is written with escapes it does not need.
@@ -107,10 +111,25 @@ class App:
         return await self._admitted(self._models, scope, receive, send)
 
     async def _answer_websocket(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if raw_path(scope).startswith(_PASSTHROUGH):
-            await self._admitted(self._passthrough, scope, receive, send)
+        raw = raw_path(scope)
+        if raw.startswith(_PASSTHROUGH):
+            await self._guarded(self._passthrough_admitted, scope, receive, send)
+        elif "GET" in self._model_routes.get(raw, ()):
+            await self._admitted(self._models, scope, receive, send)
         else:
             await answers.not_found(scope, send)
+
+    async def _passthrough_admitted(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await self._admitted(self._passthrough, scope, receive, send)
+
+    async def _guarded(self, app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
+        """Have `app` answer unless a page of another site is behind the request."""
+        if self._guard is not None:
+            try:
+                self._guard.check(scope)
+            except Rejected as rejected:
+                return await answers.send_whole(scope, send, *render(rejected.answer, scope))
+        return await app(scope, receive, send)
 
     async def _admitted(self, app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
         """Have `app` answer if the request shows a valid key."""

@@ -79,7 +79,7 @@ class Dispatcher:
         relay = Relay(scope, send)
         lease = self._manager.try_acquire(outgoing.model.id)
         if lease is None:
-            lease = await self._acquire(outgoing, scope)
+            lease = await self.acquire(outgoing, scope)
         relay.granted()
         failure = await self._attempt(lease, outgoing, relay)
         if failure is _AskAgain.YES:
@@ -95,7 +95,8 @@ class Dispatcher:
 
     # -- leases ----------------------------------------------------------------------------------------------
 
-    async def _acquire(self, outgoing: Outgoing, scope: Scope) -> Lease:
+    async def acquire(self, outgoing: Outgoing, scope: Scope) -> Lease:
+        """A lease for a request, in its turn. Raises `Rejected`; cancelling it takes the ticket out."""
         try:
             return await self._manager.acquire(
                 outgoing.model.id,
@@ -125,7 +126,7 @@ class Dispatcher:
                 if error is not None:
                     failure = await self._judged(error, lease, outgoing, relay)
             if lease.scope.cancelled_caught:
-                failure = await self._revoked(lease, outgoing)
+                failure = await self.revoked(lease, outgoing)
         finally:
             if failure is not _AskAgain.YES:
                 lease.release()
@@ -192,7 +193,7 @@ class Dispatcher:
                 return _AskAgain.YES
         return self._unreachable(outgoing, str(error), last_words)
 
-    async def _revoked(self, lease: Lease, outgoing: Outgoing) -> ErrorAnswer:
+    async def revoked(self, lease: Lease, outgoing: Outgoing) -> ErrorAnswer:
         """What to say when the manager has ended the use of the lease."""
         match lease.revoked:
             case Revocation.CANCELLED:

@@ -26,6 +26,7 @@ from swapd.http.paths import location, raw_path
 from swapd.http.proxy.bodies import passing_body
 from swapd.http.proxy.dispatch import Dispatcher, Outgoing
 from swapd.http.proxy.filters import FilterTable, NotJson
+from swapd.http.proxy.forms import first_value
 from swapd.http.proxy.headers import headers_for_peer, headers_for_upstream
 from swapd.http.proxy.instances import Instances
 from swapd.http.proxy.passthrough import COMFYUI, Addressed, address, decoded, pinned
@@ -43,6 +44,7 @@ from swapd.observe.logger import Logger
 
 if TYPE_CHECKING:
     from swapd.http.proxy.peers import Peers
+    from swapd.http.proxy.websocket_service import WebSockets
 
 COMFYUI_MODEL = "comfyui_auto"
 """The one model that `/comfyui/…` leads to."""
@@ -75,7 +77,9 @@ class Proxy:
         self._filters = FilterTable()
         self._instances = Instances(manager)
         self._dispatcher = Dispatcher(manager, self._instances, log)
+        self._manager = manager
         self._peers: Peers | None = None
+        self._websockets: WebSockets | None = None
 
     async def aclose(self) -> None:
         """Close the connections to instances and peers, and listen to the manager no more.
@@ -92,6 +96,9 @@ class Proxy:
     async def models(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve a request on one of `ROUTES`. Cancelling it lets go of upstream and lease at once."""
         config = self._config()
+        if scope["type"] == "websocket":
+            await self._named_websocket(config, scope, receive, send)
+            return
         requested: Requested | None = None
         choice: Choice | None = None
         try:
@@ -186,13 +193,12 @@ class Proxy:
 
     async def passthrough(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve a request below `/upstream/` or `/comfyui/`. Cancelling it lets go of everything at once."""
-        if scope["type"] != "http":
-            scope[RECORD].status = HTTPStatus.FORBIDDEN
-            await send({"type": "websocket.close"})
-            return
         config = self._config()
         raw = raw_path(scope)
         try:
+            if scope["type"] == "websocket":
+                await self._websocket(self._addressed(raw, config), config, scope, receive, send)
+                return
             if raw == COMFYUI:
                 await _redirect_into(COMFYUI + b"/", scope, send)
                 return
@@ -263,6 +269,31 @@ class Proxy:
             await self._serve(_outgoing(target, scope, path, requested.query, headers, body), scope, send)
         finally:
             requested.close()
+
+    # -- WebSockets ------------------------------------------------------------------------------------------
+
+    async def _named_websocket(self, config: Config, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve a WebSocket on a route whose query names the model."""
+        try:
+            target = find_target(first_value(scope["query_string"], "model") or "", config)
+            if target is None:
+                raise Rejected.with_code("not_found", "no local server found for requested model")
+            addressed = Addressed(target.id, target, ROUTES[raw_path(scope)].upstream_path)
+            await self._websocket(addressed, config, scope, receive, send)
+        except Rejected as rejected:
+            await _answer_error(rejected.answer, scope, send)
+
+    async def _websocket(
+        self, addressed: Addressed, config: Config, scope: Scope, receive: Receive, send: Send
+    ) -> None:
+        """Serve a WebSocket. Raises `Rejected` as long as the client was not accepted."""
+        _check_allowed(addressed.target, addressed.name, config, scope)
+        if self._websockets is None:
+            from swapd.http.proxy.websocket_service import WebSockets  # loaded only where it is used
+
+            self._websockets = WebSockets(self._dispatcher, self._manager, self._log)
+        headers = _headers(scope, config, recorded=False)
+        await self._websockets.serve(addressed, headers, scope, receive, send)
 
 
 def _pin(requested: Requested, target: str | None) -> None:

@@ -28,14 +28,18 @@ models:
       setParamsByID: {setnick: {top_p: 0.1}}
   wild: {cmd: IDLE, proxy: UPSTREAM, filters: {stripParams: "a*"}}
   idle: {cmd: IDLE, proxy: UPSTREAM}
+  ws: {cmd: IDLE, proxy: "WEBSOCKETS/base", checkEndpoint: none}
+  quiet: {cmd: IDLE, proxy: WEBSOCKETS, checkEndpoint: none, compat: {ignoreWebsockets: true}}
+  gone: {cmd: IDLE, proxy: "http://127.0.0.1:9", checkEndpoint: none}
 peers:
   p1: {proxy: PEER, models: [rm]}
   pk: {proxy: PEER, models: [keyed], apiKey: pk}
+  pws: {proxy: WEBSOCKETS, models: [wsm]}
   dead: {proxy: "http://127.0.0.1:9", models: [gone]}
 selectors:
   pick: {strategy: pin, targets: [nick, cap]}
 groups:
-  all: {swap: false, members: [m1, a/b, hid, cap, off, strict, set, wild, idle]}
+  all: {swap: false, members: [m1, a/b, hid, cap, off, strict, set, wild, idle, ws, quiet, gone]}
 """
 
 

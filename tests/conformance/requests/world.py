@@ -15,6 +15,7 @@ from typing import Any
 
 import httpx
 import trio
+from trio_websocket import ConnectionClosed, WebSocketConnection, WebSocketRequest, serve_websocket
 
 from swapd.testing.daemon import Daemon, run_daemon
 from swapd.testing.upstream.local import LocalUpstream, serve_upstream
@@ -22,6 +23,50 @@ from swapd.testing.upstream.wire import Request
 
 IDLE = "python3 -c 'import signal; signal.pause()'"
 """The `cmd` of a model whose requests are served elsewhere."""
+
+
+class WebSocketUpstream:
+    """A server that speaks WebSocket only; what it does is in the path, what it saw in `requests`.
+
+    `/echo` sends everything back, `/close/CODE/REASON` closes, `/drop` breaks the connection, `/reject`
+    refuses, `/stall` reads nothing until the client has left, `/flood` sends without end.
+    """
+
+    def __init__(self) -> None:
+        self.requests: list[tuple[str, dict[str, str]]] = []
+        self.closed: list[tuple[int, str | None]] = []
+        self.sent = 0
+
+    async def __call__(self, request: WebSocketRequest) -> None:
+        headers = {name.decode().lower(): value.decode() for name, value in request.headers}
+        self.requests.append((request.path, headers))
+        path = request.path.partition("?")[0]
+        if path == "/reject":
+            await request.reject(403, extra_headers=[(b"X-Why", b"test")], body=b"not today")
+            return
+        protocols = request.proposed_subprotocols
+        socket = await request.accept(subprotocol=protocols[-1] if protocols else None)
+        try:
+            await self._talk(socket, path)
+        except ConnectionClosed as closed:
+            assert closed.reason is not None
+            self.closed.append((closed.reason.code, closed.reason.reason))
+
+    async def _talk(self, socket: WebSocketConnection, path: str) -> None:
+        match path.split("/")[1:]:
+            case ["close", code, reason]:
+                await socket.aclose(int(code), reason)
+            case ["drop"]:
+                await socket._stream.aclose()
+            case ["stall"]:
+                await trio.sleep_forever()
+            case ["flood"]:
+                while True:
+                    await socket.send_message(b"x" * 65536)
+                    self.sent += 1
+            case _:
+                while True:
+                    await socket.send_message(await socket.get_message())
 
 
 class World:
@@ -32,6 +77,7 @@ class World:
         self.daemon: Daemon
         self.upstream: LocalUpstream
         self.peer: LocalUpstream
+        self.websockets = WebSocketUpstream()
 
     @property
     def url(self) -> str:
@@ -73,18 +119,32 @@ class World:
 
 @contextmanager
 def running_world(directory: Path, config: str) -> Iterator[World]:
-    """A world for the length of the block. In `config`, `UPSTREAM` and `PEER` stand for the two base URLs,
-    and `IDLE` for a command that does nothing."""
+    """A world for the length of the block. In `config`, `UPSTREAM`, `PEER` and `WEBSOCKETS` stand for base
+    URLs, and `IDLE` for a command that does nothing."""
     world, started, failures = World(), threading.Event(), []
 
     async def live() -> None:
         world._token = trio.lowlevel.current_trio_token()
         world._end = trio.Event()  # type: ignore[attr-defined]
-        async with serve_upstream() as world.upstream, serve_upstream() as world.peer:
-            text = config.replace("UPSTREAM", world.upstream.url).replace("PEER", world.peer.url)
-            async with run_daemon(text.replace("IDLE", IDLE), directory) as world.daemon:
+        async with (
+            serve_upstream() as world.upstream,
+            serve_upstream() as world.peer,
+            trio.open_nursery() as nursery,
+        ):
+            listening = await nursery.start(serve_websocket, world.websockets, "127.0.0.1", 0, None)
+            places = {
+                "WEBSOCKETS": f"http://127.0.0.1:{listening.port}",
+                "UPSTREAM": world.upstream.url,
+                "PEER": world.peer.url,
+                "IDLE": IDLE,
+            }
+            text = config
+            for name, place in places.items():
+                text = text.replace(name, place)
+            async with run_daemon(text, directory) as world.daemon:
                 started.set()
                 await world._end.wait()  # type: ignore[attr-defined]
+            nursery.cancel_scope.cancel()
 
     def run() -> None:
         try:

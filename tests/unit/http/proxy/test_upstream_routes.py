@@ -193,20 +193,3 @@ async def test_given_an_upload_when_its_model_is_loading_then_no_more_of_it_is_r
         w.manager.open()
         await wait_all_tasks_blocked(0.05)
         assert w.answer.status == 200
-
-
-async def test_given_a_websocket_when_asked_for_then_it_is_refused() -> None:
-    sent = []
-
-    async def receive() -> dict[str, object]:
-        return {"type": "websocket.connect"}
-
-    async def send(message: dict[str, object]) -> None:
-        sent.append(message)
-
-    async with world(Echo()) as (w, _):
-        from swapd.http.record import RECORD, RequestRecord
-
-        scope = {"type": "websocket", "path": "/upstream/m1/ws", "headers": [], RECORD: RequestRecord()}
-        await w.proxy.passthrough(scope, receive, send)  # type: ignore[arg-type]
-    assert sent == [{"type": "websocket.close"}]
