@@ -12,7 +12,7 @@ from itertools import combinations
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from attrs import frozen
+from msgspec import Struct
 
 from swapd.config.coexist import may_overlap, stays
 from swapd.config.configuration import Config
@@ -27,8 +27,7 @@ _CONTAINERS = frozenset({"docker", "podman", "nerdctl", "apptainer", "ssh"})
 _LOCAL_HOSTS = frozenset({"localhost", "127.0.0.1", "::1", "0.0.0.0"})
 
 
-@frozen
-class Advice:
+class Advice(Struct, frozen=True):
     """One remark, at a key path."""
 
     code: str

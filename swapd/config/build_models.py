@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping as MappingABC
 from typing import Any
 
-from attrs import define, evolve, field, fields, frozen
+from attrs import define, evolve, field, fields
+from msgspec import Struct
 
 from swapd.config import nodes
 from swapd.config.commands import split
@@ -33,8 +34,7 @@ DERIVED_METADATA = frozenset({"architecture", "capabilities", "supported_paramet
 _PORT_MARK = "\x00PORT\x00"  # stands for the port while a command is split, as no quoting rule touches it
 
 
-@frozen
-class BuiltModels:
+class BuiltModels(Struct, frozen=True):
     """The models in byte order of their IDs, and every local name with its model."""
 
     models: FrozenMap[str, ModelConfig]

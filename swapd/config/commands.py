@@ -5,7 +5,7 @@ No variables, no globs, no pipes: only quoting and line continuation mean anythi
 
 from __future__ import annotations
 
-from attrs import frozen
+from msgspec import Struct
 
 _BLANKS = " \t\n"
 _TO_BLANK = str.maketrans("\t\n", "  ")
@@ -13,8 +13,7 @@ _ESCAPED_IN_QUOTES = '$`"\\'
 _SHELL_WORDS = frozenset({"|", "||", "&&", "&", ";", ">", ">>", "<", "2>&1", "2>", "&>"})
 
 
-@frozen
-class Words:
+class Words(Struct, frozen=True):
     """The words of a command; `unclosed` is the quote character that was never closed, if any."""
 
     words: tuple[str, ...]

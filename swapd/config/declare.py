@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 from attrs import Attribute, field, fields, frozen
+from msgspec import Struct
 
 from swapd.config.kinds import INVALID, Kind
 from swapd.config.nodes import Entry, Mapping, Node, is_null
@@ -19,8 +20,7 @@ _METADATA = "swapd.key"
 _FEW_KEYS = 12  # as many as a hint can name
 
 
-@frozen
-class Key:
+class Key(Struct, frozen=True):
     """What is declared about a key. `extension` marks keys that only swapd has."""
 
     name: str

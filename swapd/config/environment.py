@@ -11,7 +11,7 @@ from bisect import bisect_right
 from collections.abc import Mapping
 from pathlib import Path
 
-from attrs import evolve
+from msgspec import structs
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 from ruamel.yaml.tokens import DocumentEndToken, DocumentStartToken, ScalarToken, StreamStartToken
@@ -48,7 +48,7 @@ def substitute(
         if value is None:
             # Masked by a word of the same length, the text around it still parses.
             value = "x" * len(match[0])
-            source.troubles[-1] = evolve(source.troubles[-1], start=length, end=length + len(value))
+            source.troubles[-1] = structs.replace(source.troubles[-1], start=length, end=length + len(value))
         else:
             edits.append(Edit(tuple(used.items()), *match.span(), length, length + len(value)))
         pieces += (written[kept : match.start()], value)

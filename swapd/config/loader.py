@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from attrs import field, frozen
+from msgspec import Struct
 
 from swapd.config import nodes
 from swapd.config.build_models import build_models
@@ -132,8 +133,7 @@ def _typed(places: Places, log: ProblemLog) -> RootKeys | None:
     return None if log.failed() else keys
 
 
-@frozen(eq=False)
-class _Assembly:
+class _Assembly(Struct, frozen=True, eq=False):
     """Steps 10 to 18: everything that relates several entries to each other."""
 
     keys: RootKeys

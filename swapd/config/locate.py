@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from attrs import frozen
+from msgspec import Struct
 
 from swapd.config.nodes import Mapping, Node, Scalar, Sequence, is_null
 from swapd.config.problems import KeyPath, ProblemLog
 
 
-@frozen(eq=False)
-class Places:
+class Places(Struct, frozen=True, eq=False):
     """Reports problems by key path, looking up the node in the document.
 
     The index of a list item in a key path given here counts the items that were kept; the one in the report

@@ -10,7 +10,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-from attrs import define, field, frozen
+from attrs import define, field
+from msgspec import Struct
 
 from swapd.config.nodes import Entry, Mapping, Node, Scalar, Sequence, Timestamp, Value, is_null, kind_of
 from swapd.config.problems import KeyPath, ProblemLog, quoted
@@ -26,8 +27,7 @@ MAX_EXPANSION = 1 << 20  # characters; macros that double each other must not ea
 _NAME = re.compile(r"[a-zA-Z0-9_-]+")
 
 
-@frozen(eq=False)
-class Macro:
+class Macro(Struct, frozen=True, eq=False):
     """A named value. `definition` is the node it was written at, None for a built-in name."""
 
     name: str

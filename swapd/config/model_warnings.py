@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from attrs import frozen
+from msgspec import Struct
 
 from swapd.config.commands import split_words
 from swapd.config.locate import Places
@@ -47,8 +47,7 @@ def _warn_filter_path(places: Places, path: KeyPath, name: str) -> None:
         )
 
 
-@frozen(eq=False)
-class ModelWarnings:
+class ModelWarnings(Struct, frozen=True, eq=False):
     """Warnings about one model."""
 
     places: Places

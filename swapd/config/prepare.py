@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping as MappingABC
 
-from attrs import define, field, frozen
+from attrs import define, field
+from msgspec import Struct
 
 from swapd.config.commands import without_comments
 from swapd.config.leftovers import LeftoverSearch
@@ -18,8 +19,7 @@ from swapd.config.scalars import text_of
 _COMMANDS = ("cmd", "cmdStop")
 
 
-@frozen(eq=False)
-class PreparedModel:
+class PreparedModel(Struct, frozen=True, eq=False):
     """A model before typing: its port, and its keys with `${PORT}` still in place."""
 
     port: int | None

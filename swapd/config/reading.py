@@ -8,7 +8,7 @@ from collections.abc import Mapping as MappingABC
 from os.path import abspath
 from pathlib import Path
 
-from attrs import frozen
+from msgspec import Struct
 
 from swapd.config import nodes
 from swapd.config.environment import substitute
@@ -80,8 +80,7 @@ def _without_overlap(paths: list[Path], log: ProblemLog) -> list[Path]:
     return kept
 
 
-@frozen
-class ReadFile:
+class ReadFile(Struct, frozen=True):
     """A file as it was read: SHA-256 of its contents, modification time in seconds since the epoch."""
 
     path: Path
@@ -89,8 +88,7 @@ class ReadFile:
     mtime: float
 
 
-@frozen(eq=False)
-class ReadSource:
+class ReadSource(Struct, frozen=True, eq=False):
     """A file and its tree; `root` is None when the file contributes nothing or is broken."""
 
     file: ReadFile

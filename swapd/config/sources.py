@@ -11,19 +11,18 @@ from bisect import bisect_right
 from collections.abc import Sequence
 from pathlib import Path
 
-from attrs import define, field, frozen
+from attrs import define, field
+from msgspec import Struct
 
 
-@frozen
-class Sources:
+class Sources(Struct, frozen=True):
     """The files to load, in order: `files` as given, then the `*.yml` and `*.yaml` files of `directory`."""
 
     files: tuple[Path, ...] = ()
     directory: Path | None = None
 
 
-@frozen
-class Edit:
+class Edit(Struct, frozen=True):
     """One replaced placeholder: where it stood in the written text, where its value stands in the parsed one.
 
     `variables` are the names it was made from with their plain values: one, or more when a value held a
@@ -37,8 +36,7 @@ class Edit:
     end: int
 
 
-@frozen
-class Trouble:
+class Trouble(Struct, frozen=True):
     """A placeholder that could not be replaced; the span is one of the parsed text."""
 
     code: str

@@ -24,7 +24,8 @@ import hashlib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from attrs import define, field, frozen
+from attrs import define, field
+from msgspec import Struct
 
 from swapd.config.reading import yaml_files
 from swapd.config.sources import Sources
@@ -46,8 +47,7 @@ def _at_least_minimum(interval_s: float) -> float:
     return max(interval_s, MIN_INTERVAL_S)
 
 
-@frozen
-class Step:
+class Step(Struct, frozen=True):
     """What to do next: sleep, and before that perhaps reload or say that something is wrong."""
 
     wait_s: float

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from attrs import frozen
+from msgspec import Struct
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
 from swapd.config.sources import SourceText
@@ -61,8 +61,7 @@ _EXPLANATIONS = (
 )
 
 
-@frozen
-class SyntaxTrouble:
+class SyntaxTrouble(Struct, frozen=True):
     """A syntax error: the offset it is shown at, what it is, what to do."""
 
     offset: int

@@ -1,4 +1,7 @@
-"""The hot path: find the model, resolve its name, edit the body, acquire the model, relay."""
+"""The hot path: find the model, resolve its name, edit the body, acquire the model, relay.
+
+`docs/design/hot-path.md` says what a request costs, and what was left out for its sake.
+"""
 
 from swapd.http.proxy.profiles import Profiles
 from swapd.http.proxy.proxy import Proxy
