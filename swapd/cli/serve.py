@@ -222,7 +222,7 @@ def _check(options: ServeOptions) -> int:
 
 def _serve(options: ServeOptions) -> int:
     from swapd.supervision.pid_file import PidFileError, pid_file
-    from swapd.supervision.signals import prepare_process
+    from swapd.supervision.process_setup import prepare_process
 
     prepare_process()
     ready_fd = _ready_fd(options)

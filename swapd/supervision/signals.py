@@ -4,15 +4,11 @@
 the stop signals: the first asks for an orderly stop, the second forces it, the third ends the process at
 once. A signal within half a second of the one that counted before is taken for the same wish, so that a
 doubled Ctrl-C does not cut anybody's request.
-
-`prepare_process` arranges what must hold before there is an event loop: stacks on a crash, no death by a
-closed pipe.
 """
 
 from __future__ import annotations
 
 import enum
-import faulthandler
 import os
 import signal
 from typing import TYPE_CHECKING, Final
@@ -93,18 +89,6 @@ def _terminal_is_there() -> bool:
         return False
     os.close(fd)
     return True
-
-
-def prepare_process() -> None:
-    """Write the stacks of all threads to standard error on a crash or SIGQUIT, and ignore SIGPIPE.
-
-    After the stacks SIGQUIT does what it always does, which is to end the process, with a core file where
-    that is allowed. Processes started later must get the default action of SIGPIPE back: an ignored signal
-    stays ignored across exec.
-    """
-    faulthandler.enable(file=2)
-    faulthandler.register(signal.SIGQUIT, file=2, all_threads=True, chain=True)
-    signal.signal(signal.SIGPIPE, signal.SIG_IGN)
 
 
 async def watch_signals(

@@ -168,7 +168,8 @@ def test_given_no_terminal_at_start_when_looked_at_later_then_none_was_lost(
 
 def run_prepared(code: str) -> subprocess.CompletedProcess[str]:
     program = (
-        f"import os, signal\nfrom swapd.supervision.signals import prepare_process\nprepare_process()\n{code}"
+        "import os, signal\n"
+        f"from swapd.supervision.process_setup import prepare_process\nprepare_process()\n{code}"
     )
     return subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
 
