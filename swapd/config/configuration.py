@@ -23,7 +23,11 @@ class RootKeys(Settings):
 
     models: FrozenMap[str, ModelKeys] = key("models", MapOf(Section(ModelKeys)), "The models.", default=EMPTY)
     macros: FrozenMap[str, AnyType] = key(
-        "macros", MapOf(Any()), "Named values; `${name}` in any value stands for one.", default=EMPTY
+        "macros",
+        MapOf(Any()),
+        "Named values; `${name}` in any value stands for one.",
+        default=EMPTY,
+        example="{models: /srv/models}",
     )
     routing: RoutingKeys = key(
         "routing",
@@ -57,6 +61,7 @@ class RootKeys(Settings):
         "Keys that clients must send; without any there is no authentication.",
         default=(),
         repr=False,
+        example='["${env.HOUSE_KEY}"]',
     )
 
 

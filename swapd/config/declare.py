@@ -21,13 +21,14 @@ _FEW_KEYS = 12  # as many as a hint can name
 
 
 class Key(Struct, frozen=True):
-    """What is declared about a key. `extension` marks keys that only swapd has."""
+    """What is declared about a key. `extension` marks keys that only swapd has; `example` is YAML."""
 
     name: str
     kind: Kind
     help: str
     default_text: str | None = None
     extension: bool = False
+    example: str = ""
 
 
 def key(
@@ -38,13 +39,15 @@ def key(
     default: Any,
     default_text: str | None = None,
     extension: bool = False,
+    example: str = "",
     repr: bool = True,
 ) -> Any:
-    """An attrs field for one key. `default_text` replaces the default in the reference page."""
+    """An attrs field for one key. `default_text` replaces the default in the reference page; `example` is a
+    value as it would be written."""
     return field(
         default=default,
         repr=repr,
-        metadata={_METADATA: Key(name, kind, help, default_text, extension)},
+        metadata={_METADATA: Key(name, kind, help, default_text, extension, example)},
     )
 
 

@@ -12,7 +12,6 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from msgspec import structs
-from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 from ruamel.yaml.tokens import DocumentEndToken, DocumentStartToken, ScalarToken, StreamStartToken
 
@@ -20,6 +19,7 @@ from swapd.config import nodes
 from swapd.config.problems import KeyPath, ProblemLog
 from swapd.config.secrets import guess_secrets
 from swapd.config.sources import Edit, SourceText, Trouble
+from swapd.config.yaml_scanner import yaml_tokens
 
 PLACEHOLDER = re.compile(r"\$\{env\.([A-Za-z_][A-Za-z0-9_]*)\}")
 _BREAKING = ("\n", "\r", "\x00")
@@ -135,7 +135,7 @@ def _content_spans(text: str) -> list[Span]:
     spans: list[Span] = []
     seen_content = False
     try:
-        for token in YAML(typ="safe", pure=True).scan(masked):
+        for token in yaml_tokens(masked):
             if isinstance(token, ScalarToken):
                 spans.append((token.start_mark.index, token.end_mark.index))
             if isinstance(token, (DocumentStartToken, DocumentEndToken)) and seen_content:

@@ -44,14 +44,16 @@ class Capabilities:
     """What a model can do, for clients that ask; all defaults mean "not stated"."""
 
     inputs: tuple[str, ...] = key(
-        "in", ListOf(Text()), "What it takes: `text`, `audio`, `image`.", default=()
+        "in", ListOf(Text()), "What it takes: `text`, `audio`, `image`.", default=(), example="[text, image]"
     )
     outputs: tuple[str, ...] = key(
-        "out", ListOf(Text()), "What it gives: `text`, `audio`, `image`.", default=()
+        "out", ListOf(Text()), "What it gives: `text`, `audio`, `image`.", default=(), example="[text]"
     )
     tools: bool = key("tools", Bool(), "It can call functions.", default=False)
     reranker: bool = key("reranker", Bool(), "It ranks documents.", default=False)
-    context: int = key("context", Int(), "Context length in tokens; 0 is not stated.", default=0)
+    context: int = key(
+        "context", Int(), "Context length in tokens; 0 is not stated.", default=0, example="32768"
+    )
 
     @property
     def stated(self) -> bool:
@@ -66,19 +68,25 @@ class PeerFilters:
     """Edits of JSON request bodies on their way to a peer."""
 
     strip_params: str = key(
-        "stripParams", Text(), "Comma-separated keys to delete from request bodies.", default=""
+        "stripParams",
+        Text(),
+        "Comma-separated keys to delete from request bodies.",
+        default="",
+        example="seed, logit_bias",
     )
     set_params: FrozenMap[str, AnyType] = key(
         "setParams",
         MapOf(Any(), key="path"),
         "Keys set in request bodies; `model` is never set.",
         default=EMPTY,
+        example="{temperature: 0.7}",
     )
     set_params_by_id: FrozenMap[str, FrozenMap[str, AnyType]] = key(
         "setParamsByID",
         MapOf(MapOf(Any(), key="path")),
         "Keys set when the client asked by this name. On a model every name here becomes an alias.",
         default=EMPTY,
+        example='{"chat:exact": {temperature: 0}}',
     )
 
     @property
@@ -121,7 +129,9 @@ class Compat:
 class Liveness:
     """Health checks of a model that is already serving; off while `interval` is 0."""
 
-    interval_s: float = key("interval", Seconds(), "Time between two checks; 0 is off.", default=0.0)
+    interval_s: float = key(
+        "interval", Seconds(), "Time between two checks; 0 is off.", default=0.0, example="30s"
+    )
     failures: int = key(
         "failures", Int(minimum=1), "Failed checks in a row that count as a crash.", default=3
     )
@@ -138,6 +148,7 @@ class Health:
         default=None,
         default_text="`healthCheckTimeout`",
         extension=True,
+        example="10m",
     )
     liveness: Liveness = key(
         "liveness", Section(Liveness), "Checks while the model serves.", default=Liveness(), extension=True
@@ -149,11 +160,19 @@ class Sleep:
     """Putting a model to sleep instead of stopping it, for servers that can."""
 
     mode: str = key(
-        "mode", Choice(("off", "vllm", "http", "cmd")), "How the server is put to sleep.", default="off"
+        "mode",
+        Choice(("off", "vllm", "http", "cmd")),
+        "How the server is put to sleep.",
+        default="off",
+        example="vllm",
     )
     level: int = key("level", Int(minimum=0), "Sleep level for `vllm`.", default=1)
-    sleep: tuple[SleepStep, ...] = key("sleep", Steps(), "Steps that put it to sleep, in order.", default=())
-    wake: tuple[SleepStep, ...] = key("wake", Steps(), "Steps that wake it, in order.", default=())
+    sleep: tuple[SleepStep, ...] = key(
+        "sleep", Steps(), "Steps that put it to sleep, in order.", default=(), example="[POST /sleep]"
+    )
+    wake: tuple[SleepStep, ...] = key(
+        "wake", Steps(), "Steps that wake it, in order.", default=(), example="[POST /wake_up]"
+    )
     timeout_s: float = key("timeout", Seconds(), "Limit for the steps together.", default=20.0)
     on_ttl: bool = key("onTTL", Bool(), "An idle model sleeps instead of being unloaded.", default=False)
     asleep_ttl_s: float = key(
@@ -171,25 +190,35 @@ class ModelKeys:
         "The command that starts the server. Lines starting with `#` are comments, a trailing `\\` continues "
         "a line. It is split into words by POSIX shell rules; no shell runs it. `${PORT}` stands for a port.",
         default="",
+        example="llama-server --port ${PORT} -m /models/chat.gguf",
     )
     cmd_stop: str = key(
         "cmdStop",
         Text(),
         "A command run to stop the model instead of SIGTERM; `${PID}` is the process to stop.",
         default="",
+        example="docker stop chat",
     )
-    proxy: str = key("proxy", Text(), "Base URL of the model's server.", default=DEFAULT_PROXY)
+    proxy: str = key(
+        "proxy",
+        Text(),
+        "Base URL of the model's server.",
+        default=DEFAULT_PROXY,
+        example="http://127.0.0.1:9001",
+    )
     check_endpoint: str = key(
         "checkEndpoint",
         Text(),
         "Path polled with GET until it answers 200. `none` means ready as soon as the process runs.",
         default="/health",
+        example="/v1/models",
     )
     ttl_s: int = key(
         "ttl",
         Int(minimum=-1),
         "Seconds without a request after which the model is unloaded; 0 is never, -1 is `globalTTL`.",
         default=-1,
+        example="600",
     )
     unload_timeout_s: int = key(
         "unloadTimeout",
@@ -200,24 +229,41 @@ class ModelKeys:
     name: str = key("name", Text(trim=True), "Name shown in listings.", default="")
     description: str = key("description", Text(trim=True), "Description shown in listings.", default="")
     aliases: tuple[str, ...] = key(
-        "aliases", ListOf(Text()), "Further names, each unique in the whole configuration.", default=()
+        "aliases",
+        ListOf(Text()),
+        "Further names, each unique in the whole configuration.",
+        default=(),
+        example="[gpt-4o-mini]",
     )
     unlisted: bool = key("unlisted", Bool(), "Hidden from `/v1/models`, usable all the same.", default=False)
     use_model_name: str = key(
-        "useModelName", Text(), "Replaces the request's `model` towards the server.", default=""
+        "useModelName",
+        Text(),
+        "Replaces the request's `model` towards the server.",
+        default="",
+        example="Qwen/Qwen3-8B",
     )
     env: tuple[str, ...] = key(
-        "env", ListOf(Text()), "`NAME=value` items added to the daemon's environment.", default=()
+        "env",
+        ListOf(Text()),
+        "`NAME=value` items added to the daemon's environment.",
+        default=(),
+        example="[CUDA_VISIBLE_DEVICES=0]",
     )
     concurrency_limit: int = key(
         "concurrencyLimit",
         Int(),
         f"Most requests admitted at once, above it they get 429; 0 and below mean {DEFAULT_CONCURRENCY}.",
         default=0,
+        example="4",
     )
     filters: Filters = key("filters", Section(Filters), "Edits of JSON request bodies.", default=Filters())
     metadata: FrozenMap[str, AnyType] = key(
-        "metadata", MapOf(Any()), "Free data passed to clients in `/v1/models`.", default=EMPTY
+        "metadata",
+        MapOf(Any()),
+        "Free data passed to clients in `/v1/models`.",
+        default=EMPTY,
+        example="{quantization: Q4_K_M}",
     )
     sending_loading_state: bool | None = key(
         "sendLoadingState",
@@ -234,7 +280,11 @@ class ModelKeys:
         "capabilities", Section(Capabilities), "What the model can do.", default=Capabilities()
     )
     macros: FrozenMap[str, AnyType] = key(
-        "macros", MapOf(Any()), "Macros of this model; they override global ones.", default=EMPTY
+        "macros",
+        MapOf(Any()),
+        "Macros of this model; they override global ones.",
+        default=EMPTY,
+        example="{context: 8192}",
     )
     ignored_health_check_timeout: int | None = key(
         "healthCheckTimeout", Int(), "Has no effect on a model; use `health.timeout`.", default=None
@@ -265,6 +315,7 @@ class ModelKeys:
         default=None,
         default_text='`""`',
         extension=True,
+        example="server is listening",
     )
     detached: bool = key(
         "detached",
@@ -290,6 +341,7 @@ class ModelKeys:
         default=EMPTY,
         default_text="learned",
         extension=True,
+        example="{gpu0: 6GiB}",
     )
     pinned: bool = key("pinned", Bool(), "The memory policy never evicts it.", default=False, extension=True)
     evict_cost: float = key(

@@ -28,7 +28,12 @@ class Profile:
 
     description: str = key("description", Text(), "Shown in the profile list.", default="")
     pins: FrozenMap[str, str] = key(
-        "pins", MapOf(Text()), "Requested name to what it stands for; null disables the name.", default=EMPTY
+        "pins",
+        MapOf(Text()),
+        "Requested name to what it stands for; null disables the name.",
+        default=EMPTY,
+        default_text="required",
+        example="{gpt-4: chat, gpt-3.5: ~}",
     )
 
 
@@ -54,7 +59,12 @@ class ProfileSection(Section):
 class SelectorSettings:
     """Settings of a selector's strategy."""
 
-    spillover: int = key("spillover", Int(), "Requests to a target before the next one is used.", default=1)
+    spillover: int = key(
+        "spillover",
+        Int(),
+        "For `spillover`: requests at once to a target before the next is used.",
+        default=1,
+    )
 
 
 @frozen
@@ -64,8 +74,23 @@ class Selector:
     `targets` are as written; `resolved` are the model IDs and qualified peer models they lead to.
     """
 
-    strategy: str = key("strategy", Text(), "`pin`, `warm` or `spillover`.", default="")
-    targets: tuple[str, ...] = key("targets", ListOf(Text()), "What it chooses from.", default=())
+    strategy: str = key(
+        "strategy",
+        Text(),
+        "`pin`: always the first target. `warm`: one that is loaded, else the first. `spillover`: the next "
+        "target where the ones before it are busy.",
+        default="",
+        default_text="required",
+        example="warm",
+    )
+    targets: tuple[str, ...] = key(
+        "targets",
+        ListOf(Text()),
+        "What it chooses from.",
+        default=(),
+        default_text="required",
+        example="[chat, hub/qwen3-32b]",
+    )
     settings: SelectorSettings = key(
         "settings", Section(SelectorSettings), "Settings of the strategy.", default=SelectorSettings()
     )
@@ -92,10 +117,29 @@ class Secret(Kind):
 class Peer:
     """Another swapd or any OpenAI-compatible server that offers models."""
 
-    proxy: str = key("proxy", Text(), "Base URL of the peer.", default="")
-    models: tuple[str, ...] = key("models", ListOf(Text()), "Names of its models to offer.", default=())
+    proxy: str = key(
+        "proxy",
+        Text(),
+        "Base URL of the peer.",
+        default="",
+        default_text="required",
+        example="http://192.168.1.20:8080",
+    )
+    models: tuple[str, ...] = key(
+        "models",
+        ListOf(Text()),
+        "Names of its models to offer.",
+        default=(),
+        default_text="required",
+        example="[qwen3-32b]",
+    )
     api_key: str = key(
-        "apiKey", Secret(), "Key sent to the peer in place of the client's.", default="", repr=False
+        "apiKey",
+        Secret(),
+        "Key sent to the peer in place of the client's.",
+        default="",
+        repr=False,
+        example='"${env.PEER_KEY}"',
     )
     filters: PeerFilters = key(
         "filters", Section(PeerFilters), "Edits of JSON request bodies.", default=PeerFilters()
@@ -109,13 +153,26 @@ class Peer:
 class ApiKeyKeys:
     """A key with a name and limits."""
 
-    secret: str = key("key", Secret(), "The key itself.", default="", repr=False)
-    key_file: str = key("keyFile", Text(), "A file whose trimmed content is the key.", default="")
+    secret: str = key(
+        "key", Secret(), "The key itself.", default="", repr=False, example='"${env.GUEST_KEY}"'
+    )
+    key_file: str = key(
+        "keyFile",
+        Text(),
+        "A file whose trimmed content is the key.",
+        default="",
+        example="/etc/swapd/guest.key",
+    )
     name: str = key(
-        "name", Text(), "Name in logs and lists.", default="", default_text="position in the list"
+        "name",
+        Text(),
+        "Name in logs and lists.",
+        default="",
+        default_text="position in the list",
+        example="guests",
     )
     models: tuple[str, ...] = key(
-        "models", ListOf(Text()), "Glob patterns of the models it may use.", default=()
+        "models", ListOf(Text()), "Glob patterns of the models it may use.", default=(), example='["chat*"]'
     )
     admin: bool = key("admin", Bool(), "May manage the daemon.", default=False)
 
@@ -164,5 +221,6 @@ class ApiKeyItem(Kind):
             return WrittenApiKey(index, None, ApiKeyKeys(**load_keys(ApiKeyKeys, node, path, log)))
         if isinstance(node, Scalar):
             return WrittenApiKey(index, text_of(node.value))
-        log.error("type", f"expected {self.words}", at=node, path=path)
+        hint = "write the key itself, or a mapping such as {key: …, name: …}"
+        log.error("type", f"expected {self.words}", at=node, path=path, hint=hint)
         return INVALID

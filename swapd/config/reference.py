@@ -7,8 +7,9 @@ writes it; a test checks that the committed page is current.
 
 from __future__ import annotations
 
+import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +18,13 @@ from attrs import Attribute
 from swapd.config import codes
 from swapd.config.configuration import RootKeys
 from swapd.config.declare import Key, Section, keys_of
-from swapd.config.kinds import Int, Kind, ListOf, MapOf
+from swapd.config.kinds import Choice, Int, Kind, ListOf, MapOf, Number
 from swapd.config.names import ApiKeyItem, ApiKeyKeys
+from swapd.config.problems import listed
+from swapd.config.routing import MatrixKeys
 from swapd.config.settings import Settings
 from swapd.config.show import plain
-from swapd.config.special_kinds import Either
+from swapd.config.special_kinds import AutoOr, Either
 from swapd.config.yaml_writer import scalar_text
 
 _INTRODUCTION = """\
@@ -39,8 +42,15 @@ models:
 
 `swapd check FILE` says what is wrong with a file and where, `swapd check --show FILE` prints what it means
 with all defaults filled in, and `swapd check --explain MODEL FILE` how a model is started and what that
-stops. `swapd schema --out swapd.schema.json` makes an editor complete and check while you type. Ready-made
-configurations stand in `examples/`.
+stops. Configurations to start from stand in `examples/`, `examples/everything.yaml` shows every key.
+
+`swapd schema --out swapd.schema.json` writes a JSON Schema and prints a line such as
+
+```
+# yaml-language-server: $schema=swapd.schema.json
+```
+
+As the first line of a configuration it makes editors explain, complete and check while you type.
 
 Files written for llama-swap load unchanged. Keys marked *swapd* are swapd's own; llama-swap ignores them.
 
@@ -52,8 +62,11 @@ Files written for llama-swap load unchanged. Keys marked *swapd* are swapd's own
 - Several files are merged: mappings key by key, lists one behind the other. The same key with two different
   values is an error, and so is a model, group, profile, selector, peer or part of the matrix that two files
   define.
-- `--watch-config` reloads when a file changes; SIGHUP and `swapd reload` always do. A file that does not
-  load changes nothing.
+- `--watch-config` reloads when the content of a file has changed. It looks every two seconds
+  (`--watch-interval`), also through bind mounts and symlinks, and waits until the files have stood still for
+  a moment: one that is half-written, empty or gone is never taken. SIGHUP always reloads.
+- A reload touches what changed and nothing else. Models whose command, environment and address are the same
+  go on running, with their ports. A configuration that does not load changes nothing, and the log says why.
 
 ## YAML in this dialect
 
@@ -61,6 +74,7 @@ Files written for llama-swap load unchanged. Keys marked *swapd* are swapd's own
 - `0x10`, `0o10`, `0b10` and `010` are ints, `_` may separate digits, `1:30` is a string.
 - Numbers and bools become text where a string is expected (`name: 1.10` is "1.1": quote it). Strings never
   become numbers: `ttl: "60"` is an error.
+- A `#` behind a blank starts a comment, a `:` before a blank ends a key: put text that holds one in quotes.
 - null (`~`, or nothing) means the default; for lists and mappings it means empty.
 - Anchors, aliases and `<<` work within a file. A top-level key `x-…` is a place for them.
 - A key may appear once in a mapping. Unknown keys are ignored with a warning.
@@ -114,36 +128,55 @@ runs alone.
 
 def reference() -> str:
     """The whole page as Markdown."""
-    lines = [_INTRODUCTION, "", "## Top-level keys", ""]
-    pending: list[tuple[str, type[Any]]] = []
-    lines += _table(RootKeys, "", pending)
-    seen: set[type[Any]] = set()
-    while pending:
-        path, section = pending.pop(0)
-        if section in seen:
-            continue
-        seen.add(section)
-        lines += ["", f"## `{path}`", "", (section.__doc__ or "").strip(), ""]
-        inner: list[tuple[str, type[Any]]] = []
-        lines += _table(section, path, inner)
-        if section.__name__ == "MatrixKeys":
+    places = _places()
+    lines = [_INTRODUCTION, "", "## Top-level keys", "", *_table(RootKeys, places)]
+    for section, path in places.items():
+        lines += ["", f"## `{path}`", "", (section.__doc__ or "").partition("\n")[0], ""]
+        lines += _table(section, places)
+        if section is MatrixKeys:
             lines.append(_MATRIX.rstrip())
-        pending = inner + pending
     lines += _codes()
     return "\n".join(lines) + "\n"
 
 
-def _table(section: type[Any], path: str, pending: list[tuple[str, type[Any]]]) -> Iterator[str]:
+def _places() -> dict[type[Any], str]:
+    """Each section once, with the first path it is found at, in the order of the page."""
+    places: dict[type[Any], str] = {}
+
+    def visit(section: type[Any], path: str) -> None:
+        for name, (_, declared) in _in_order(section):
+            inner = _section_of(declared.kind)
+            if inner is not None and inner not in places:
+                places[inner] = _path_of_entries(f"{path}{name}", declared.kind)
+                visit(inner, f"{places[inner]}.")
+
+    visit(RootKeys, "")
+    return places
+
+
+def _table(section: type[Any], places: Mapping[type[Any], str]) -> Iterator[str]:
     yield "| key | type | default | meaning |"
     yield "|---|---|---|---|"
     for name, (attribute, declared) in _in_order(section):
-        inner = _section_of(declared.kind)
-        full = f"{path}.{name}" if path else name
-        if inner is not None:
-            pending.append((_path_of_entries(full, declared.kind), inner))
         mark = " *swapd*" if declared.extension else ""
-        cells = (f"`{name}`{mark}", _words(declared.kind), _default(attribute, declared), declared.help)
-        yield f"| {' | '.join(cells)} |"
+        words = _words(declared.kind)
+        inner = _section_of(declared.kind)
+        if inner is not None:
+            words = f"[{words}](#{_anchor(places[inner])})"
+        cells = (f"`{name}`{mark}", words, _default(attribute, declared), _meaning(declared))
+        yield f"| {' | '.join(cell.replace('|', _BAR) for cell in cells)} |"
+
+
+_BAR = "\\|"  # a bar within a cell
+
+
+def _meaning(declared: Key) -> str:
+    return declared.help + (f" Example: `{declared.example}`" if declared.example else "")
+
+
+def _anchor(path: str) -> str:
+    """The anchor that a heading of this path gets, by GitHub's rules."""
+    return re.sub(r"[^\w-]", "", path.lower())
 
 
 def _in_order(section: type[Any]) -> Iterator[tuple[str, tuple[Attribute[Any], Key]]]:
@@ -174,18 +207,27 @@ def _words(kind: Kind) -> str:
         return f"int from {kind.minimum}"
     if isinstance(kind, Section):
         return "mapping"
+    if isinstance(kind, ApiKeyItem):
+        return "string or mapping"
     if isinstance(kind, MapOf):
         return f"mapping of {kind.key} to {_words(kind.item)}"
     if isinstance(kind, ListOf):
         return f"list of {_words(kind.item)}"
     if isinstance(kind, Either):
         return f"{_words(kind.single)}, or {_words(kind.several)}"
-    return kind.words.removeprefix("a ").removeprefix("an ").partition(" (")[0].replace("|", "\\|")
+    if isinstance(kind, AutoOr):
+        return f"`auto`, or {_words(kind.other)}"
+    if isinstance(kind, Number):
+        bound = f"above {kind.above:g}" if kind.above is not None else f"from {kind.minimum:g}"
+        return f"number {bound}"
+    if isinstance(kind, Choice):
+        return f"one of {listed(f'`{value}`' for value in kind.values if value)}"
+    return kind.words.removeprefix("a ").removeprefix("an ").partition(" (")[0]
 
 
 def _default(attribute: Attribute[Any], declared: Key) -> str:
     if declared.default_text is not None:
-        return declared.default_text.replace("|", "\\|")
+        return declared.default_text
     if _section_of(declared.kind) is not None and attribute.default is not None:
         return ""
     value = plain(attribute.default, declared.kind)

@@ -19,9 +19,14 @@ DEFAULT_GROUP = "(default)"
 class GroupKeys:
     """A group of models."""
 
-    members: tuple[str, ...] = key("members", ListOf(Text()), "IDs of the models in it.", default=())
+    members: tuple[str, ...] = key(
+        "members", ListOf(Text()), "IDs of the models in it.", default=(), example="[chat, coder]"
+    )
     swap: bool = key(
-        "swap", Bool(), "true: one member runs at a time; false: members run side by side.", default=True
+        "swap",
+        Bool(),
+        "With `true` one member runs at a time, with `false` members run side by side.",
+        default=True,
     )
     exclusive: bool = key(
         "exclusive",
@@ -41,12 +46,22 @@ class MatrixKeys:
         MapOf(Text()),
         "Name to expression: `a & b` run together, `a | b` are alternatives, `+set` stands for another set.",
         default=EMPTY,
+        default_text="required",
+        example="{day: chat & (embed | rerank)}",
     )
     vars: FrozenMap[str, str] = key(
-        "vars", MapOf(Text()), "Short names for model IDs, for use in the expressions.", default=EMPTY
+        "vars",
+        MapOf(Text()),
+        "Short names for model IDs, for use in the expressions.",
+        default=EMPTY,
+        example='{q: "qwen/8b"}',
     )
     evict_costs: FrozenMap[str, int] = key(
-        "evict_costs", MapOf(Int()), "What stopping a model costs; models not listed cost 1.", default=EMPTY
+        "evict_costs",
+        MapOf(Int()),
+        "What stopping a model costs; models not listed cost 1.",
+        default=EMPTY,
+        example="{chat: 5}",
     )
 
 
@@ -59,12 +74,14 @@ class MemorySettings:
         AutoOr(MapOf(Size(), key="device")),
         "Memory that models may use per device.",
         default="auto",
+        example="{gpu0: 22GiB}",
     )
     reserve: int | FrozenMap[str, int] = key(
         "reserve",
         Either(Size(), MapOf(Size(), key="device")),
         "Memory kept free of an `auto` budget.",
         default=0,
+        example="1GiB",
     )
 
 
@@ -86,7 +103,15 @@ class RouterSettings:
 class Router:
     """The engine that decides which models may run together."""
 
-    use: str = key("use", Text(), "`group`, `matrix` or `memory`.", default="", default_text="`group`")
+    use: str = key(
+        "use",
+        Text(),
+        "`group`: groups of models that stop each other. `matrix`: sets of models that may run together. "
+        "`memory`: what fits into memory may run.",
+        default="",
+        default_text="`group`",
+        example="matrix",
+    )
     settings: RouterSettings = key(
         "settings", Section(RouterSettings), "Settings of the engines.", default=RouterSettings()
     )
@@ -97,7 +122,11 @@ class Fifo:
     """The queue."""
 
     priority: FrozenMap[str, int] = key(
-        "priority", MapOf(Int()), "Name to priority; higher goes first, 0 is usual.", default=EMPTY
+        "priority",
+        MapOf(Int()),
+        "Name to priority; higher goes first, 0 is usual.",
+        default=EMPTY,
+        example="{chat: 10}",
     )
     max_wait_s: float = key(
         "maxWait",
@@ -105,6 +134,7 @@ class Fifo:
         "Longest wait behind a busy model; 0 is without limit.",
         default=120.0,
         extension=True,
+        example="5m",
     )
     min_loaded_s: float = key(
         "minLoaded",
@@ -112,6 +142,7 @@ class Fifo:
         "Shortest stay of a model that others want to evict.",
         default=0.0,
         extension=True,
+        example="30s",
     )
 
 

@@ -23,12 +23,16 @@ from swapd.config.kinds import (
     Seconds,
     Size,
     Text,
+    plain_value,
 )
 from swapd.config.names import ApiKeyItem, ApiKeyKeys, Secret
 from swapd.config.patterns import Pattern
+from swapd.config.problems import ProblemLog
 from swapd.config.show import plain
 from swapd.config.sleeping import Step
+from swapd.config.sources import SourceText
 from swapd.config.special_kinds import Address, AutoOr, Either
+from swapd.config.yaml_reader import parse
 
 Schema = dict[str, AnyType]
 
@@ -74,6 +78,8 @@ class _Definitions:
         schema = _schema_of(declared.kind, self)
         described: Schema = {"description": declared.help}
         shown = plain(default, declared.kind)
+        if declared.example:
+            described["examples"] = [_example(declared)]
         if shown is not None and declared.default_text is None and not isinstance(declared.kind, Section):
             described["default"] = shown
         return {**described, "anyOf": [*_alternatives(schema), _MACRO, {"type": "null"}]}
@@ -89,6 +95,13 @@ class _Definitions:
                 "additionalProperties": False,
             }
         return {"$ref": f"#/$defs/{name}"}
+
+
+def _example(declared: Key) -> AnyType:
+    """The example of a key as JSON has it."""
+    node = parse(SourceText(declared.name, declared.example, declared.example), ProblemLog())
+    assert node is not None
+    return plain(plain_value(node))
 
 
 def _alternatives(schema: Schema) -> list[Schema]:

@@ -36,7 +36,12 @@ class Performance:
 
     disabled: bool = key("disabled", Bool(), "No sampling at all.", default=False)
     every_s: float = key(
-        "every", Duration(), "Time between two samples, at least 5 s.", default=5.0, default_text="`5s`"
+        "every",
+        Duration(),
+        "Time between two samples, at least 5 s.",
+        default=5.0,
+        default_text="`5s`",
+        example="15s",
     )
     idle_pause: bool = key(
         "idlePause", Bool(), "No sampling while nothing runs.", default=False, extension=True
@@ -51,7 +56,14 @@ class Performance:
 class Store:
     """The activity store on disk."""
 
-    path: str = key("path", Text(), "File of the store; relative to the working directory.", default="")
+    path: str = key(
+        "path",
+        Text(),
+        "File of the store; relative to the working directory.",
+        default="",
+        default_text="required",
+        example="/var/lib/swapd/activity.db",
+    )
     max_age_s: float = key(
         "maxAge",
         Seconds(),
@@ -59,6 +71,7 @@ class Store:
         default=90 * 86400.0,
         default_text="`90d`",
         extension=True,
+        example="30d",
     )
     max_rows: int = key(
         "maxRows", Int(minimum=0), "Most rows kept; 0 is without limit.", default=1_000_000, extension=True
@@ -70,6 +83,7 @@ class Store:
         default=1 << 30,
         default_text="`1GiB`",
         extension=True,
+        example="512MiB",
     )
 
 
@@ -101,6 +115,7 @@ class Ui:
         "Host names the interface answers to; empty is all.",
         default=(),
         extension=True,
+        example="[ai.home.arpa]",
     )
 
 
@@ -114,6 +129,7 @@ class Upstream:
         "Paths that never start a model; they get 409 while it is not ready. To match nothing write `^$`.",
         default=DEFAULT_IGNORED_PATHS,
         default_text=f"`{DEFAULT_IGNORED_PATHS[0].text}`",
+        example="['\\.(js|css)$']",
     )
 
 
@@ -122,7 +138,11 @@ class OnStartup:
     """What happens right after the start."""
 
     preload: tuple[str, ...] = key(
-        "preload", ListOf(Text(trim=True)), "Models to load one after another.", default=()
+        "preload",
+        ListOf(Text(trim=True)),
+        "Models to load one after another.",
+        default=(),
+        example="[chat, embed]",
     )
 
 
@@ -135,7 +155,7 @@ class Hooks:
 
 @frozen
 class Restart:
-    """The breaker: how long a model that keeps failing is left alone."""
+    """The breaker: a model that fails several times in a row is left alone for a while."""
 
     threshold: int = key("threshold", Int(minimum=1), "Failures in a row that open the breaker.", default=3)
     base_s: float = key("base", Seconds(), "First pause.", default=2.0)
@@ -187,6 +207,7 @@ class AccessLog:
         ListOf(Text()),
         "Path prefixes that are left out.",
         default=("/wol-health", "/api/performance", "/metrics", "/health", "/api/events", "/ui/"),
+        example="[/health, /metrics]",
     )
 
 
@@ -214,12 +235,21 @@ class Captures:
         ListOf(Text(trim=True)),
         "Header names whose values are masked, besides those that always are.",
         default=ALWAYS_REDACTED,
+        example="[x-session]",
     )
     redact_patterns: tuple[Regex, ...] = key(
-        "redactPatterns", ListOf(Pattern()), "Text in bodies that is masked.", default=()
+        "redactPatterns",
+        ListOf(Pattern()),
+        "Text in bodies that is masked.",
+        default=(),
+        example="['sk-[A-Za-z0-9]+']",
     )
     only_keys: tuple[str, ...] = key(
-        "onlyKeys", ListOf(Text()), "Capture only requests made with these keys; empty is all.", default=()
+        "onlyKeys",
+        ListOf(Text()),
+        "Capture only requests made with these keys; empty is all.",
+        default=(),
+        example="[guests]",
     )
 
 
@@ -228,19 +258,25 @@ class Settings:
     """Top-level keys that take effect as they are written."""
 
     start_port: int = key(
-        "startPort", Int(minimum=1, code="start-port"), "The first port given to models.", default=5800
+        "startPort",
+        Int(minimum=1, code="start-port"),
+        "The first port given to models.",
+        default=5800,
+        example="10001",
     )
     health_check_timeout_s: int = key(
         "healthCheckTimeout",
         Int(),
         "Seconds a starting model may take to become ready; below 15 is raised to 15.",
         default=120,
+        example="600",
     )
     global_ttl_s: int = key(
         "globalTTL",
         Int(minimum=0),
         "Seconds without a request after which a model is unloaded; 0 is never.",
         default=0,
+        example="900",
     )
     unload_timeout_s: int = key(
         "unloadTimeout",
@@ -255,7 +291,11 @@ class Settings:
         default="info",
     )
     log_time_format: str = key(
-        "logTimeFormat", Choice(TIME_FORMATS, lenient=True), "Time stamp of log lines.", default=""
+        "logTimeFormat",
+        Choice(TIME_FORMATS, lenient=True),
+        "Time stamp of log lines.",
+        default="",
+        example="rfc3339",
     )
     log_to_stdout: str = key(
         "logToStdout",
@@ -296,6 +336,7 @@ class Settings:
         "Longest time in the queue, then 503; 0 is off.",
         default=0.0,
         extension=True,
+        example="5m",
     )
     abandon_load: str = key(
         "abandonLoad",
@@ -311,12 +352,36 @@ class Settings:
         default=LOADING_REMARKS,
         default_text="a list of swapd's own",
         extension=True,
+        example="[Just a moment.]",
     )
-    restart: Restart = key("restart", Section(Restart), "The breaker.", default=Restart(), extension=True)
-    shutdown: Shutdown = key("shutdown", Section(Shutdown), "The end.", default=Shutdown(), extension=True)
-    reload: Reload = key("reload", Section(Reload), "Reloading.", default=Reload(), extension=True)
+    restart: Restart = key(
+        "restart",
+        Section(Restart),
+        "Pauses between starts of a model that keeps failing.",
+        default=Restart(),
+        extension=True,
+    )
+    shutdown: Shutdown = key(
+        "shutdown",
+        Section(Shutdown),
+        "How long the end of the daemon may take.",
+        default=Shutdown(),
+        extension=True,
+    )
+    reload: Reload = key(
+        "reload",
+        Section(Reload),
+        "How a changed configuration is taken over.",
+        default=Reload(),
+        extension=True,
+    )
     max_request_body: int = key(
-        "maxRequestBody", Size(), "Largest request body; 0 is without limit.", default=0, extension=True
+        "maxRequestBody",
+        Size(),
+        "Largest request body; 0 is without limit.",
+        default=0,
+        extension=True,
+        example="64MiB",
     )
     ollama: Ollama = key(
         "ollama", Section(Ollama), "Ollama-compatible routes.", default=Ollama(), extension=True
@@ -328,8 +393,11 @@ class Settings:
         default=("127.0.0.0/8", "::1/128"),
         default_text="loopback",
         extension=True,
+        example="[10.0.0.0/8]",
     )
-    log_buffer: int = key("logBuffer", Size(), "Size of each log history.", default=102400, extension=True)
+    log_buffer: int = key(
+        "logBuffer", Size(), "Size of each log history.", default=102400, extension=True, example="1MiB"
+    )
     log_format: str = key(
         "logFormat",
         Choice(("auto", "text", "json", "journal")),
@@ -338,11 +406,15 @@ class Settings:
         extension=True,
     )
     access_log: AccessLog = key(
-        "accessLog", Section(AccessLog), "One line a request.", default=AccessLog(), extension=True
+        "accessLog",
+        Section(AccessLog),
+        "A line in the log for every request.",
+        default=AccessLog(),
+        extension=True,
     )
     metrics: Metrics = key(
         "metrics", Section(Metrics), "Prometheus metrics.", default=Metrics(), extension=True
     )
     captures: Captures = key(
-        "captures", Section(Captures), "Recorded requests.", default=Captures(), extension=True
+        "captures", Section(Captures), "Recorded requests and answers.", default=Captures(), extension=True
     )

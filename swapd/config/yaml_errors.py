@@ -15,6 +15,7 @@ _ALIGN = "keys of one mapping start in the same column"
 _NO_COLON = 'this line has no ":"'
 _ADD_COLON = "a key is followed by a colon and a blank"
 _QUOTE_VALUE = "put a value that starts with it into quotes"
+_NO_TABS = "YAML allows no tabs for indentation; use blanks"
 _CLOSE = "close it, or put text that starts with it into quotes"
 
 # Part of the library's text, what is wrong, what to do about it.
@@ -25,6 +26,7 @@ _EXPLANATIONS = (
         "put the closing quote behind the text it belongs to",
     ),
     ("that cannot start any token", "{character} cannot stand here", _QUOTE_VALUE),
+    ("a tab character that violates", "a tab cannot stand here", _NO_TABS),
     ("could not find expected ':'", _NO_COLON, _ADD_COLON),
     ("while parsing a flow sequence", 'a comma or "]" is missing', _CLOSE),
     ("while parsing a flow mapping", 'a comma or "}}" is missing', _CLOSE),
@@ -40,7 +42,11 @@ _EXPLANATIONS = (
         "list items start on a line of their own",
     ),
     ("bad indentation", _INDENTATION, _ALIGN),
-    ("expected '<document start>'", "there is something behind the end of the document", ""),
+    (
+        "expected '<document start>'",
+        "there is something behind the end of the document",
+        "keys start at the left margin, all in the same column",
+    ),
     (
         "found unknown escape character",
         "this escape does not exist",
@@ -83,7 +89,8 @@ def explain_syntax(source: SourceText, error: YAMLError) -> SyntaxTrouble:
             hint = _hint(source, offset, part) or hint
             return SyntaxTrouble(offset, message.format(character=character), hint)
     message = "; ".join(part for part in (error.context, error.problem) if part)
-    return SyntaxTrouble(offset, message or "this is not YAML", _hint(source, offset, ""))
+    hint = _hint(source, offset, "") or "look at the quotes, brackets and indentation here and above"
+    return SyntaxTrouble(offset, message or "this is not YAML", hint)
 
 
 def error_offset(error: YAMLError) -> int:
@@ -152,7 +159,7 @@ def _hint(source: SourceText, offset: int, part: str) -> str:
     line = source.line(number)
     before = line[: column - 1]
     if re.match(r"\s*\t", line) or "\t" in before:
-        return "YAML allows no tabs for indentation; use blanks"
+        return _NO_TABS
     if re.search(r"\$\s*$", before) or re.search(r"[\[,{:]\s*\$\{", line):
         return _QUOTE_MACRO
     return ""

@@ -9,7 +9,6 @@ from __future__ import annotations
 from typing import Any
 
 from attrs import define, field
-from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 from ruamel.yaml.events import (
     AliasEvent,
@@ -27,6 +26,7 @@ from swapd.config.problems import KeyPath, ProblemLog, quoted
 from swapd.config.scalars import resolve, resolve_tagged
 from swapd.config.sources import SourceText
 from swapd.config.yaml_errors import error_offset, explain_syntax
+from swapd.config.yaml_scanner import yaml_events
 
 MERGE_KEY = "<<"
 MAX_DEPTH = 128
@@ -38,7 +38,7 @@ def parse(source: SourceText, log: ProblemLog) -> Node | None:
 
     Every finding goes to `log`; a tree is returned only if the text parsed.
     """
-    events = YAML(typ="safe", pure=True).parse(source.text)
+    events = yaml_events(source.text)
     builder = _Builder(source, log)
     finished = False
     try:
@@ -56,7 +56,8 @@ def parse(source: SourceText, log: ProblemLog) -> Node | None:
             return None
         _warn_extra_documents(source, error_offset(error), log)
     except _RefusedError as error:
-        log.error(error.code, str(error), span=(source, error.offset, error.offset + 1))
+        span = (source, error.offset, error.offset + 1)
+        log.error(error.code, str(error), span=span, hint=error.hint)
         return None
     return builder.root
 
@@ -79,10 +80,11 @@ def _report_syntax(source: SourceText, error: YAMLError, log: ProblemLog) -> Non
 class _RefusedError(Exception):
     """Something that makes it pointless to build the rest of the tree."""
 
-    def __init__(self, message: str, offset: int, code: str = "yaml-syntax") -> None:
+    def __init__(self, message: str, offset: int, hint: str, code: str = "yaml-syntax") -> None:
         super().__init__(message)
         self.code = code
         self.offset = offset
+        self.hint = hint
 
 
 @define(eq=False)
@@ -130,7 +132,8 @@ class _Builder:
             try:
                 value = resolve_tagged(text, tag)
             except ValueError as error:
-                raise _RefusedError(f"{quoted(text)} is {error}", start) from None
+                hint = "remove the tag, or write a value that fits it"
+                raise _RefusedError(f"{quoted(text)} is {error}", start, hint) from None
         else:
             value = text if style else resolve(text)
         scalar = Scalar(self.source, start, end, value, text, style)
@@ -141,7 +144,11 @@ class _Builder:
 
     def _open(self, event: Any, *, is_mapping: bool) -> None:
         if len(self._stack) >= MAX_DEPTH:
-            raise _RefusedError(f"nested deeper than {MAX_DEPTH} levels", event.start_mark.index)
+            raise _RefusedError(
+                f"nested deeper than {MAX_DEPTH} levels",
+                event.start_mark.index,
+                "look for brackets that are never closed",
+            )
         if event.anchor is not None:
             self._anchors[event.anchor] = (None, 0)
         self._stack.append(_Frame(event.start_mark.index, event.anchor, is_mapping))
@@ -205,13 +212,18 @@ class _Builder:
             raise _RefusedError(
                 f"the aliases of this document expand to more than {MAX_EXPANDED_NODES} values",
                 node.start,
+                "let fewer aliases stand for values that hold aliases themselves",
                 "yaml-anchor",
             )
         if not frame.is_mapping:
             frame.items.append(node)
         elif frame.key is None:
             if not isinstance(node, Scalar):
-                raise _RefusedError("a key must be a single value, not a list or a mapping", node.start)
+                raise _RefusedError(
+                    "a key must be a single value, not a list or a mapping",
+                    node.start,
+                    "put a key that starts with [ or { into quotes",
+                )
             frame.key = node
         else:
             self._add_entry(frame, frame.key, node)

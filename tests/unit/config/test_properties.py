@@ -73,6 +73,7 @@ def assert_sound(loaded: Loaded, text: str | None) -> None:
     for problem in loaded.problems:
         assert problem.code in (ERRORS if problem.is_error else WARNINGS)
         assert problem.message
+        assert problem.hint, problem
         if problem.line is not None and text is not None:
             assert 1 <= problem.line <= len(lines)
             assert problem.column is not None
