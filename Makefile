@@ -1,16 +1,18 @@
 # `make demo` and `make test` are all the set-up there is; both work on a fresh clone with Python 3.11 or newer.
 
-PYTHON ?= python3
+# The Python to use; without it one is looked for.
+PYTHON ?=
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test check format lint types layers fast-tests bench lock clean
+.PHONY: demo test check format bench lock clean
 
 demo: $(READY)  ## run swapd with tiny real models
 	$(BIN)/swapd demo
 
 test: $(READY)  ## everything that is tested
+	@scripts/install-test-tools
 	@scripts/check-style
 	SWAPD_HISTORIES=2000 $(BIN)/python -m pytest -n 2 --dist worksteal
 
@@ -33,7 +35,5 @@ clean:  ## remove what these commands made
 	rm -rf $(VENV) dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis bench/.build
 
 $(READY): pyproject.toml constraints.txt
-	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --disable-pip-version-check 'pip>=25.1'
-	$(BIN)/pip install --quiet -c constraints.txt -e '.[demo,testing]' --group dev
+	@scripts/make-venv $(VENV) $(PYTHON)
 	@touch $(READY)
