@@ -4,7 +4,7 @@ Start: the guardian, before anything that it may have to clean up; the sweep of 
 the manager and the application on sockets that listen already; then we say that we are ready.
 Stop, on the first SIGTERM or SIGINT:
 
-    1  log streams end; else the drain would wait for them
+    1  log and event streams end; else the drain would wait for them
     2  no connection is accepted any more; everybody who waits for a model is refused
     3  requests that were granted go on, until the last has ended or the drain time is over
     4  what remains is cut
@@ -29,7 +29,9 @@ from msgspec import structs
 
 from swapd.config import Config, Loaded, Sources, render_problem
 from swapd.http.access_log import AccessLog
+from swapd.http.api.announcements import Announcements
 from swapd.http.api.control import Control, Phase, Readiness
+from swapd.http.api.history import ModelHistory
 from swapd.http.api.routes import build_api
 from swapd.http.app import App
 from swapd.http.auth import Authentication
@@ -43,9 +45,9 @@ from swapd.nursery.prober import HttpProber
 from swapd.nursery.process_tree import OwnChildren
 from swapd.nursery.states import RUNNING, ModelState
 from swapd.observe.console import Console
-from swapd.observe.inflight import InFlight
 from swapd.observe.logger import Level
 from swapd.observe.logs import Logs, LogSettings
+from swapd.observe.telemetry import Telemetry
 from swapd.supervision.configuration import (
     Changes,
     ConfigState,
@@ -151,15 +153,19 @@ class _Daemon:
         self._service = ServiceManager(
             ready_fd=settings.ready_fd, status=self._status_line, warn=self._log.warn
         )
-        self._in_flight = InFlight()
+        self._telemetry = Telemetry(logs)
         self._profiles = Profiles(lambda: self._in_force.current)
         self._proxy = Proxy(
             lambda: self._in_force.current,
             self._manager,
             self._log,
-            Tracker(self._in_flight),
+            Tracker(self._telemetry.in_flight),
             self._profiles,
         )
+        self._history = ModelHistory()
+        self._announcements: Announcements | None = None
+        self._config_before = self._in_force.current
+        self._manager.subscribe(self._history.on_event)
         self._stop_wanted = trio.Event()
         self._force_wanted = trio.Event()
         self._server_stopping = trio.Event()
@@ -196,11 +202,12 @@ class _Daemon:
 
     async def _serve_until_stopped(self, root: trio.Nursery) -> None:
         root.start_soon(self._logs.flush_partial_lines)
+        root.start_soon(self._telemetry.run)
         root.start_soon(self._in_force.run, self._apply, self._report_reload, self._service.reloading)
         if self._settings.watch_interval_s is not None:
             root.start_soon(self._in_force.watch, self._settings.watch_interval_s, self._log.warn)
         await root.start(self._run_manager)
-        await root.start(self._run_server)
+        await root.start(self._run_server, root)
         for line in self._settings.started_lines:
             self._log.info(line, event="daemon.started")
         root.start_soon(self._watch.run)
@@ -229,12 +236,12 @@ class _Daemon:
         finally:
             self._manager_ended.set()
 
-    async def _run_server(self, *, task_status: trio.TaskStatus[None]) -> None:
+    async def _run_server(self, root: trio.Nursery, *, task_status: trio.TaskStatus[None]) -> None:
         settings = self._settings
         try:
             with self._server_scope:
                 await serve(
-                    self._application(),
+                    self._application(root),
                     settings.listeners,
                     settings.server,
                     stopping=self._server_stopping,
@@ -244,11 +251,23 @@ class _Daemon:
             await self._proxy.aclose()
             self._server_ended.set()
 
-    def _application(self) -> App:
+    def _application(self, root: trio.Nursery) -> App:
         auth = Authentication(lambda: self._in_force.current.api_keys)
         control = Control(
-            lambda: self._in_force.current, self._manager, self._logs, self._in_flight, self._readiness
+            config=lambda: self._in_force.current,
+            manager=self._manager,
+            logs=self._logs,
+            telemetry=self._telemetry,
+            profiles=self._profiles,
+            config_status=lambda: self._in_force.status,
+            reload=lambda: self._in_force.reload(Trigger.API),
+            start_soon=root.start_soon,
+            readiness=self._readiness,
+            history=self._history,
         )
+        announcements = self._announcements = Announcements(control)
+        self._manager.subscribe(announcements.on_manager_event)
+        self._profiles.subscribe(announcements.on_profile)
         return App(
             models=self._proxy.models,
             model_routes=MODEL_ROUTES,
@@ -283,6 +302,7 @@ class _Daemon:
 
     async def _apply(self, config: Config) -> Changes | None:
         """Put a configuration in force, everywhere in one step."""
+        self._config_before = self._in_force.current
         applied = await self._manager.reload(config)
         if applied is None:
             return None
@@ -297,6 +317,8 @@ class _Daemon:
             self._log.error(
                 "the new configuration was rejected, the old one stays in force", event="config.rejected"
             )
+        if self._announcements is not None:
+            self._announcements.on_reload(status, self._config_before)
 
     def _dump_state(self) -> None:
         snapshot = self._manager.snapshot()
@@ -348,6 +370,7 @@ class _Daemon:
             await trio.sleep(pre_stop_delay_s)
         drain_until = trio.current_time() + drain_s
         self._logs.end_streams()
+        self._telemetry.events.end_streams("the daemon is stopping", round(drain_s * 1000))
         self._server_stopping.set()
         self._manager.shut_down(drain_until)
         with trio.move_on_at(drain_until + BACKSTOP_S) as backstop:

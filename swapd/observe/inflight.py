@@ -11,15 +11,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import Any, Final, Protocol
 
 import trio
 
 from swapd.observe.timestamps import utc_timestamp
 
-if TYPE_CHECKING:
-    Headers = Iterable[tuple[bytes, bytes]]
-    BodyTap = Callable[[bytes], None]
+Headers = Iterable[tuple[bytes, bytes]]
+BodyTap = Callable[[bytes], None]
 
 SECRET_HEADERS: Final = frozenset(
     {b"authorization", b"proxy-authorization", b"cookie", b"set-cookie", b"x-api-key"}

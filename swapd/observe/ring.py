@@ -80,14 +80,16 @@ class LogRing:
         history: bool = True,
         limit: int = SUBSCRIBER_BYTES,
         on_end: Callable[[], None] | None = None,
+        on_data: Callable[[], None] | None = None,
     ) -> Subscription:
         """Follow the log: `async with ring.subscribe() as stream: async for chunk in stream: …`.
 
         The history (unless it is not wanted) and the live bytes join without a seam. `limit` bounds the live
         bytes that wait for the reader. `on_end` is called when the ring ends its subscriptions, for a reader
-        that may be stuck elsewhere at that moment; it must not block.
+        that may be stuck elsewhere at that moment. `on_data` is called when bytes arrive, for a reader that
+        waits for more than this log and takes them with `take_nowait`. Neither may block.
         """
-        return Subscription(self, history=history, limit=limit, on_end=on_end)
+        return Subscription(self, history=history, limit=limit, on_end=on_end, on_data=on_data)
 
     def end_subscriptions(self) -> None:
         """Let every reader finish: it gets what still waits for it, then its iteration ends.
@@ -141,15 +143,32 @@ class Subscription:
     loses nothing. For one task at a time.
     """
 
-    __slots__ = ("_arrived", "_dropped", "_ended", "_limit", "_on_end", "_pending", "_ring", "_with_history")
+    __slots__ = (
+        "_arrived",
+        "_dropped",
+        "_ended",
+        "_limit",
+        "_on_data",
+        "_on_end",
+        "_pending",
+        "_ring",
+        "_with_history",
+    )
 
     def __init__(
-        self, ring: LogRing, *, history: bool, limit: int, on_end: Callable[[], None] | None
+        self,
+        ring: LogRing,
+        *,
+        history: bool,
+        limit: int,
+        on_end: Callable[[], None] | None,
+        on_data: Callable[[], None] | None,
     ) -> None:
         self._ring = ring
         self._with_history = history
         self._limit = limit
         self._on_end = on_end
+        self._on_data = on_data
         self._pending = bytearray()
         self._dropped = 0  # bytes missing in front of `_pending`
         self._arrived: trio.Event | None = None  # set while the reader waits
@@ -183,6 +202,10 @@ class Subscription:
                 self._arrived = None
         return self._take()
 
+    def take_nowait(self) -> bytes:
+        """What has arrived since the last time; empty if nothing has."""
+        return self._take() if self._pending else b""
+
     def _offer(self, data: bytes) -> None:
         self._pending += data
         excess = len(self._pending) - self._limit
@@ -192,6 +215,8 @@ class Subscription:
             self._ring.dropped_bytes += excess
         if self._arrived is not None:
             self._arrived.set()
+        if self._on_data is not None:
+            self._on_data()
 
     def _end(self) -> None:
         self._ended = True

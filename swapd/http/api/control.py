@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import enum
 import time
-from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Protocol
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Protocol
 
 from msgspec import Struct, field
 
+from swapd.http.api.history import ModelHistory
+from swapd.http.proxy.profiles import Profiles
 from swapd.nursery.states import RUNNING, ModelState
-from swapd.observe.inflight import InFlight
 from swapd.observe.logs import Logs
+from swapd.observe.telemetry import Telemetry
 from swapd.version import BUILD, Build
 
 if TYPE_CHECKING:
@@ -37,8 +39,14 @@ class ModelManager(Protocol):
 
     def snapshot(self) -> ManagerSnapshot: ...
 
-    async def unload(self, models: Sequence[str] | None) -> None:
-        """Stop these models, or all; returns when they have stopped."""
+    async def load(self, model: str) -> None:
+        """Make the model ready, whatever failures went before. Raises `Refused`."""
+
+    async def restart(self, model: str) -> None:
+        """Unload the model when its requests have ended, and load it again. Raises `Refused`."""
+
+    async def unload(self, models: Sequence[str] | None, *, drain: bool = False) -> None:
+        """Stop these models, or all; returns when they have stopped. With `drain` requests end first."""
 
 
 class Phase(enum.Enum):
@@ -66,8 +74,17 @@ class Control(Struct, frozen=True):
     config: Callable[[], Config]
     manager: ModelManager
     logs: Logs
-    in_flight: InFlight = field(default_factory=InFlight)
+    telemetry: Telemetry
+    profiles: Profiles
+    config_status: Callable[[], Any]
+    """The state of the configuration: a `ConfigStatus` of `swapd.supervision.configuration`."""
+    reload: Callable[[], Awaitable[Any]]
+    """Reload the configuration; returns the `ConfigStatus` after it."""
+    start_soon: Callable[..., object]
+    """Run an async function in the background, as a nursery does."""
     readiness: Callable[[], Readiness] = Readiness
+    history: ModelHistory = field(default_factory=ModelHistory)
+    started_at: float = field(default_factory=time.time)
     build: Build = BUILD
     now: Callable[[], float] = time.time
 

@@ -14,6 +14,6 @@ from swapd.http.paths import parameter
 async def cancel(control: Control, request: Request) -> Response:
     """The request ends as if its client had left; the client is told so if nothing was sent to it yet."""
     id = parameter(request.path_params["id"])
-    if not (id.isascii() and id.isdigit() and control.in_flight.cancel(int(id))):
+    if not (id.isascii() and id.isdigit() and control.telemetry.in_flight.cancel(int(id))):
         raise Rejected.with_code("not_found", "inflight request not found")
     return json_response({"msg": "ok"})

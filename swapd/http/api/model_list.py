@@ -70,7 +70,7 @@ def _record(model: ModelConfig, name: str, created: int, about: Record, loaded: 
         record["name"] = model.name
     if model.description:
         record["description"] = model.description
-    record.update(_capability_fields(model.capabilities))
+    record.update(capability_fields(model.capabilities))
     meta: Record = {"llamaswap": {**_metadata(model), **about}}
     if model.capabilities.context > 0:
         meta["n_ctx"] = model.capabilities.context
@@ -85,7 +85,7 @@ def _metadata(model: ModelConfig) -> Record:
     return {key: value for key, value in model.metadata.items() if key not in _STATED_ELSEWHERE}
 
 
-def _capability_fields(can: Capabilities) -> Record:
+def capability_fields(can: Capabilities) -> Record:
     """`architecture`, `capabilities`, `supported_parameters`, `context_length`: those that are not empty."""
     architecture: Record = {}
     if can.inputs:

@@ -21,6 +21,8 @@ Handler = Callable[[Control, Request], Awaitable[Response | ASGIApp]]
 May raise `Rejected`. Parameters captured from the path are still escaped: `swapd.http.paths.parameter`.
 """
 
+SHORT_BODY = 65_536
+
 ANY = "*"
 """Stands in a resource's methods for every method that has no handler of its own."""
 
@@ -55,9 +57,27 @@ class Resource:
         return await send_whole(scope, send, result.status_code, result.raw_headers, bytes(result.body))
 
 
-def json_response(value: Any, headers: Mapping[str, str] | None = None) -> Response:
+def json_response(value: Any, headers: Mapping[str, str] | None = None, *, status: int = 200) -> Response:
     """`value` as compact JSON with a line feed at the end, for those who look at it in a terminal."""
-    return Response(msgspec.json.encode(value) + b"\n", media_type="application/json", headers=headers)
+    body = msgspec.json.encode(value) + b"\n"
+    return Response(body, status, media_type="application/json", headers=headers)
+
+
+async def short_body(request: Request) -> bytes:
+    """The request's body, which has no reason to be long. Raises `Rejected` if it is longer than 64 KiB."""
+    body, more = b"", True
+    while more:
+        message = await request.receive()
+        body += message.get("body", b"")
+        more = message.get("more_body", False)
+        if len(body) > SHORT_BODY:
+            raise Rejected.with_code("request_too_large", "the request body is too large")
+    return body
+
+
+def flag(request: Request, name: str) -> bool:
+    """Whether a query parameter like `?wait=1` is given, and not as 0 or false."""
+    return request.query_params.get(name, "0").lower() not in ("0", "false")
 
 
 def text_response(text: str) -> Response:

@@ -9,7 +9,22 @@ from starlette import types as starlette
 from starlette.routing import Route, Router
 
 from swapd.http.answers import not_found
-from swapd.http.api import health, inflight, logs, model_list, ready, running, unload, version, web
+from swapd.http.api import (
+    configuration,
+    events,
+    health,
+    inflight,
+    logs,
+    model_list,
+    models,
+    profiles,
+    ready,
+    running,
+    status,
+    unload,
+    version,
+    web,
+)
 from swapd.http.api.control import Control
 from swapd.http.api.resource import ANY, Handler, Resource
 from swapd.http.auth import Authentication
@@ -20,8 +35,19 @@ ROUTES: Final[Mapping[str, Mapping[str, Handler]]] = {
     "/models": {"GET": model_list.list_models},
     "/running": {"GET": running.running},
     "/unload": {"GET": unload.unload_all_as_text},
+    "/api/models": {"GET": models.list_entries},
     "/api/models/unload": {"POST": unload.unload_all},
     "/api/models/unload/{model:path}": {"POST": unload.unload_one},
+    "/api/models/load/{model:path}": {"POST": models.load},
+    "/api/models/restart/{model:path}": {"POST": models.restart},
+    "/api/models/{model:path}": {"GET": models.detail},
+    "/api/profiles": {"GET": profiles.list_profiles},
+    "/api/profiles/active": {"PUT": profiles.activate},
+    "/api/status": {"GET": status.status},
+    "/api/config/status": {"GET": configuration.status},
+    "/api/config/reload": {"POST": configuration.reload},
+    "/api/config/effective": {"GET": configuration.effective},
+    "/api/events": {"GET": events.events},
     "/api/inflight/{id}/cancel": {"POST": inflight.cancel},
     "/api/version": {"GET": version.version},
     "/health": {"GET": health.health},

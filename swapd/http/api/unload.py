@@ -6,7 +6,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from swapd.http.api.control import Control
-from swapd.http.api.resource import json_response, text_response
+from swapd.http.api.resource import flag, json_response, text_response
 from swapd.http.errors import Rejected
 from swapd.http.paths import parameter
 
@@ -18,15 +18,18 @@ async def unload_all_as_text(control: Control, request: Request) -> Response:
 
 
 async def unload_all(control: Control, request: Request) -> Response:
-    """`POST /api/models/unload`."""
-    await control.manager.unload(None)
+    """`POST /api/models/unload`; with `?drain=1` requests in progress end first."""
+    await control.manager.unload(None, drain=flag(request, "drain"))
     return json_response({"msg": "ok"})
 
 
 async def unload_one(control: Control, request: Request) -> Response:
-    """`POST /api/models/unload/{model…}`: an id or alias, whose slashes may be escaped or not."""
+    """`POST /api/models/unload/{model…}`: an id or alias, whose slashes may be escaped or not.
+
+    `?drain=1` as above.
+    """
     model = control.config().resolve(parameter(request.path_params["model"]))
     if model is None:
         raise Rejected.with_code("not_found", "model not found")
-    await control.manager.unload([model])
+    await control.manager.unload([model], drain=flag(request, "drain"))
     return text_response("OK")

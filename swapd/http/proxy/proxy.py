@@ -132,7 +132,8 @@ class Proxy:
             _check_allowed(target, name, config, scope)
         path = ROUTES[scope["raw_path"]].upstream_path
         recorded = scope["method"] == "POST"
-        request = self._tracker.begin(scope, name, forwarded_path=path, recorded=recorded)
+        request = self._tracker.begin(scope, _shown_as(target, name), forwarded_path=path, recorded=recorded)
+        request.requested = name
         request.streamed = requested.stream
         if target is None:
             raise Rejected.with_code("not_found", "no router for requested model")
@@ -219,7 +220,7 @@ class Proxy:
             return
         request = self._tracker.begin(
             scope,
-            addressed.name,
+            _shown_as(addressed.target, addressed.name),
             forwarded_path=path,
             shown_path=decoded(path),
             recorded=is_recorded(scope["method"], path),
@@ -306,12 +307,15 @@ def _pin(requested: Requested, target: str | None) -> None:
     requested.rename(target)
 
 
+def _shown_as(target: Target | None, name: str) -> str:
+    """The name of a model in lists: its id if it is one of ours, else what it was called."""
+    return name if target is None or isinstance(target, PeerTarget) else target.id
+
+
 def _note_target(request: InFlightRequest, target: Target, scope: Scope) -> None:
     """Tell those who watch whom a request is for, and whose it is."""
     if isinstance(target, PeerTarget):
         request.upstream = target.peer_id
-    else:
-        request.model = target.id
     request.key_name = caller_of(scope).name
 
 

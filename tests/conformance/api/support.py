@@ -61,26 +61,64 @@ class Client:
     @asynccontextmanager
     async def events(self, query: str = "") -> AsyncIterator[Events]:
         """The event stream for the length of the block."""
-        async with self.http.stream("GET", f"/api/events{query}", timeout=None) as response:
-            assert response.status_code == 200
-            yield Events(response)
+        async with self.stream(f"/api/events{query}") as (headers, stream):
+            yield Events(headers, stream)
+
+    @asynccontextmanager
+    async def stream(self, target: str) -> AsyncIterator[tuple[dict[str, str], ByteLines]]:
+        """An answer without end, read as it comes: its headers, and its lines.
+
+        HTTP/1.0, for then the body is the bytes that follow.
+        """
+        url = httpx.URL(self.daemon.url)
+        async with await trio.open_tcp_stream(url.host, url.port or 80) as connection:
+            await connection.send_all(f"GET {target} HTTP/1.0\r\nHost: {url.host}\r\n\r\n".encode())
+            lines = ByteLines(connection)
+            assert b" 200 " in await lines.next()
+            headers: dict[str, str] = {}
+            while line := (await lines.next()).strip():
+                name, _, value = line.decode().partition(":")
+                headers[name.lower()] = value.strip()
+            yield headers, lines
+
+
+class ByteLines:
+    """The lines of a connection, as they come; waits at most 15 s for one."""
+
+    def __init__(self, connection: trio.SocketStream) -> None:
+        self._connection = connection
+        self._received = bytearray()
+
+    async def next(self) -> bytes:
+        """One line without its line feed. Raises `EndOfStream` when the connection has ended."""
+        with trio.fail_after(15):
+            while b"\n" not in self._received:
+                data = await self._connection.receive_some()
+                if not data:
+                    raise EndOfStream
+                self._received += data
+        line, _, self._received = self._received.partition(b"\n")
+        return bytes(line)
+
+
+class EndOfStream(Exception):
+    """The daemon has ended the stream."""
 
 
 class Events:
     """An event stream, read message by message."""
 
-    def __init__(self, response: httpx.Response) -> None:
-        self.response = response
-        self._lines = response.aiter_lines()
+    def __init__(self, headers: dict[str, str], lines: ByteLines) -> None:
+        self.headers = headers
+        self._lines = lines
 
     async def next(self) -> tuple[str, Any]:
         """(type, decoded data) of the next message; comments are passed over."""
-        with trio.fail_after(15):
-            while (line := await anext(self._lines)) in ("", ":"):
-                pass
-            assert line == "event:message"
-            line = await anext(self._lines)
-        assert line.startswith('data:{"type":"')
+        while (line := await self._lines.next()) in (b"", b":"):
+            pass
+        assert line == b"event:message"
+        line = await self._lines.next()
+        assert line.startswith(b'data:{"type":"')
         envelope = json.loads(line[5:])
         assert isinstance(envelope["data"], str)
         return envelope["type"], json.loads(envelope["data"])

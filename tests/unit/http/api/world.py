@@ -14,8 +14,13 @@ from swapd.http.answers import answer
 from swapd.http.api import Control, build_api
 from swapd.http.app import App
 from swapd.http.auth import Authentication
+from swapd.http.proxy.profiles import Profiles
+from swapd.nursery.events import Refusal
+from swapd.nursery.lease import Refused
 from swapd.nursery.states import ModelState
 from swapd.observe.logs import Logs, LogSettings
+from swapd.observe.telemetry import Telemetry
+from swapd.supervision.configuration import ConfigState, ConfigStatus, Trigger
 from swapd.version import Build
 
 NOW = 1_785_913_623.9
@@ -44,6 +49,9 @@ class FakeManager:
 
     states: dict[str, ModelState] = field(factory=dict)
     unloaded: list[Sequence[str] | None] = field(factory=list)
+    drained: list[bool] = field(factory=list)
+    refusal: Refusal | None = None
+    """If set, `load` is refused with it."""
     may_finish: trio.Event | None = None
     """If set, `unload` returns when this is."""
 
@@ -54,8 +62,27 @@ class FakeManager:
     def models(self) -> dict[str, FakeModel]:
         return {name: FakeModel(state) for name, state in self.states.items()}
 
-    async def unload(self, models: Sequence[str] | None) -> None:
+    @property
+    def queued(self) -> int:
+        return sum(model.queued for model in self.models.values())
+
+    @property
+    def shutting_down(self) -> bool:
+        return False
+
+    async def load(self, model: str) -> None:
+        await trio.lowlevel.checkpoint()
+        if self.refusal is not None:
+            raise Refused(self.refusal)
+        self.states[model] = ModelState.READY
+
+    async def restart(self, model: str) -> None:
+        await self.unload([model], drain=True)
+        await self.load(model)
+
+    async def unload(self, models: Sequence[str] | None, *, drain: bool = False) -> None:
         self.unloaded.append(models)
+        self.drained.append(drain)
         if self.may_finish is not None:
             await self.may_finish.wait()
 
@@ -63,6 +90,15 @@ class FakeManager:
 @define
 class FakeModel:
     state: ModelState
+    pid: int | None = 4711
+    started_at: float = 0.0
+    ready_at: float = 0.0
+    last_use: float = 0.0
+    leases: int = 0
+    queued: int = 0
+    reserved: int = 0
+    failures: int = 0
+    retry_at: float | None = None
 
 
 @define
@@ -139,6 +175,9 @@ class World:
     app: App
     asked: list[tuple[str, str, bytes]]
     """Requests that reached the model routes ("models") or the passthrough: (which, path, raw path)."""
+    control: Control
+    background: list[Any]
+    """What handlers have asked to be run in the background: (function, arguments)."""
 
     async def call(
         self, method: str, target: str, headers: dict[str, str] | None = None, **more: Any
@@ -161,6 +200,7 @@ def build_world(config: str = CONFIG) -> World:
     assert loaded.config is not None, loaded.problems
     manager, logs = FakeManager(), Logs(LogSettings())
     asked: list[tuple[str, str, bytes]] = []
+    background: list[Any] = []
 
     def noting(name: str) -> Any:
         async def app(scope: Any, receive: Any, send: Any) -> None:
@@ -169,10 +209,24 @@ def build_world(config: str = CONFIG) -> World:
 
         return app
 
+    telemetry = Telemetry(logs)
+    profiles = Profiles(lambda: loaded.config)  # type: ignore[arg-type, return-value]
+    status = ConfigStatus(1, ConfigState.OK, loaded.files, NOW, Trigger.START)
+
+    async def reload() -> ConfigStatus:
+        await trio.lowlevel.checkpoint()
+        return status
+
     control = Control(
         lambda: loaded.config,  # type: ignore[arg-type, return-value]
         manager,
         logs,
+        telemetry,
+        profiles,
+        config_status=lambda: status,
+        reload=reload,
+        start_soon=lambda function, *arguments: background.append((function, arguments)),
+        started_at=NOW - 100,
         build=Build("1.2.3", "abc", "today"),
         now=lambda: NOW,
     )
@@ -188,4 +242,4 @@ def build_world(config: str = CONFIG) -> World:
         access_log=access_log,
         log=logs.proxy,
     )
-    return World(loaded.config, manager, logs, app, asked)
+    return World(loaded.config, manager, logs, app, asked, control, background)

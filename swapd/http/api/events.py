@@ -1,0 +1,100 @@
+"""`/api/events`: what happens, as server-sent events, from a description of how things are now onwards."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+import trio
+from starlette.requests import Request
+
+from swapd.http.api.configuration import status_as_json
+from swapd.http.api.control import Control
+from swapd.http.api.model_entries import model_entries
+from swapd.http.record import RECORD
+from swapd.http.server.asgi import ASGIApp, Headers, Receive, Scope, Send
+from swapd.observe.events import USUAL_TYPES, message
+
+FAREWELL_S: Final = 1.0
+"""How long a stream that ends may take to deliver what was left."""
+
+
+async def events(control: Control, request: Request) -> ASGIApp:
+    """Events of the types in `?types=a,b`, or of the usual ones, until the client leaves or the daemon stops.
+
+    With `?metrics=1` the rows that the activity log holds are sent at the start.
+    """
+    named = request.query_params.get("types")
+    types = USUAL_TYPES if named is None else frozenset(name.strip() for name in named.split(","))
+    return _EventAnswer(control, types, with_rows=request.query_params.get("metrics") == "1")
+
+
+class _EventAnswer:
+    """An answer without end. A client that does not read holds up nobody; see `EventHub`."""
+
+    def __init__(self, control: Control, types: frozenset[str], *, with_rows: bool) -> None:
+        self._control = control
+        self._types = types
+        self._with_rows = with_rows
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        with trio.CancelScope() as sending:
+
+            def hurry() -> None:
+                sending.deadline = trio.current_time() + FAREWELL_S
+
+            # Leaving without the end of the body makes the server break the connection.
+            await self._follow(scope, send, hurry)
+
+    async def _follow(self, scope: Scope, send: Send, on_end: Any) -> None:
+        control, record = self._control, scope[RECORD]
+        logs = {source: control.logs.rings[source] for source in self._sources()}
+        async with control.telemetry.events.subscribe(self._types, self._beginning, logs, on_end) as stream:
+            record.status = 200
+            headers = _HEADERS if scope["http_version"] == "1.1" else _HEADERS[:-1]
+            await send({"type": "http.response.start", "status": 200, "headers": headers})
+            if scope["method"] == "HEAD":
+                return await send({"type": "http.response.body", "body": b""})
+            async for data in stream:
+                record.bytes_sent += len(data)
+                await send({"type": "http.response.body", "body": data, "more_body": True})
+            return await send({"type": "http.response.body", "body": b""})
+
+    def _sources(self) -> tuple[str, ...]:
+        return ("proxy", "upstream") if "logData" in self._types else ()
+
+    def _beginning(self, first: bool) -> bytes:
+        """How things are now: the messages that every stream begins with, of the types that are wanted."""
+        control = self._control
+        parts: list[tuple[str, Any]] = []
+        if first:
+            for source in self._sources():
+                text = control.logs.rings[source].history().decode("utf-8", "replace")
+                parts.append(("logData", {"source": source, "data": text}))
+        for kind, state in _STATES.items():
+            if kind in self._types:
+                parts.append((kind, state(control)))
+        return b"".join(message(kind, value) for kind, value in parts)
+
+
+def ui_config(control: Control) -> dict[str, Any]:
+    """What the web interface wants to know of the configuration."""
+    return {"activity": {"session_id": list(control.config().ui.activity.session_headers)}}
+
+
+_STATES: Final[Mapping[str, Callable[[Control], Any]]] = {
+    "modelStatus": model_entries,
+    "uiConfig": ui_config,
+    "profileChanged": lambda control: {"active": control.profiles.active},
+    "inflight": lambda control: control.telemetry.events.in_flight_snapshot(),
+    "configStatus": lambda control: status_as_json(control.config_status()),
+}
+"""How things are now, by type of message, in the order in which a stream begins."""
+
+_HEADERS: Headers = [
+    (b"content-type", b"text/event-stream"),
+    (b"cache-control", b"no-cache"),
+    (b"x-content-type-options", b"nosniff"),
+    (b"x-accel-buffering", b"no"),  # nginx would otherwise collect the messages
+    (b"connection", b"keep-alive"),  # HTTP/1.1 only, and last: see above
+]

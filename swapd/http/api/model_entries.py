@@ -1,0 +1,102 @@
+"""Models as the control API shows them: what is configured, and what their servers are doing."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import trio
+
+from swapd.http.api.control import Control
+from swapd.http.api.model_list import capability_fields
+from swapd.nursery.states import ModelState
+from swapd.observe.timestamps import utc_timestamp
+
+if TYPE_CHECKING:
+    from swapd.config import ModelConfig
+
+Entry = dict[str, Any]
+
+
+def model_entries(control: Control) -> list[Entry]:
+    """Every model of this machine by id, listed or not; then those of the peers."""
+    snapshot = control.manager.snapshot().models
+    entries = [
+        _local_entry(control, model, snapshot.get(id)) for id, model in control.config().models.items()
+    ]
+    for peer_id, peer in control.config().peers.items():
+        entries += [_peer_entry(peer_id, name) for name in peer.models]
+    return entries
+
+
+def model_entry(control: Control, name: str) -> Entry | None:
+    """The entry of one model, by id or alias, or by the qualified name of a peer's model."""
+    config = control.config()
+    id = config.resolve(name)
+    if id is not None:
+        return _local_entry(control, config.models[id], control.manager.snapshot().models.get(id))
+    for peer_id, peer in config.peers.items():
+        for model in peer.models:
+            if name == f"{peer_id}/{model}":
+                return _peer_entry(peer_id, model)
+    return None
+
+
+def _peer_entry(peer: str, model: str) -> Entry:
+    return {
+        "id": f"{peer}/{model}",
+        "name": "",
+        "description": "",
+        "state": "",
+        "unlisted": False,
+        "peerID": peer,
+    }
+
+
+def _local_entry(control: Control, model: ModelConfig, status: Any) -> Entry:
+    state = ModelState.STOPPED if status is None else status.state
+    entry: Entry = {
+        "id": model.id,
+        "name": model.name,
+        "description": model.description,
+        "state": state.value,
+        "unlisted": model.unlisted,
+        "peerID": "",
+    }
+    fields = capability_fields(model.capabilities)
+    known = {
+        "aliases": list(model.aliases),
+        "capabilities": fields.get("capabilities"),
+        "context_length": fields.get("context_length"),
+        "ttl_s": model.ttl_s,
+        **_runtime(control, model, status),
+        **control.history.of(model.id).summary(),
+    }
+    entry.update({key: value for key, value in known.items() if value})
+    return entry
+
+
+def _runtime(control: Control, model: ModelConfig, status: Any) -> Entry:
+    """What the server of a model is doing; empty for one that has none."""
+    if status is None:
+        return {}
+    known: Entry = {"queued": status.queued, "inflight": status.leases}
+    if status.last_use:
+        known["last_used_at"] = wall_clock(control, status.last_use)
+    if status.state not in (ModelState.STARTING, ModelState.READY, ModelState.STOPPING):
+        return known
+    known["pid"] = status.pid
+    known["port"] = model.port
+    known["started_at"] = wall_clock(control, status.started_at)
+    if status.state is ModelState.STARTING or status.ready_at < status.started_at:
+        return known
+    known["ready_at"] = wall_clock(control, status.ready_at)
+    known["load_ms"] = round((status.ready_at - status.started_at) * 1000)
+    idle = status.state is ModelState.READY and not status.leases and not status.queued
+    if model.ttl_s and idle:
+        known["expires_at"] = wall_clock(control, status.last_use + model.ttl_s)
+    return known
+
+
+def wall_clock(control: Control, at: float) -> str:
+    """A moment on trio's clock as a time of day."""
+    return utc_timestamp(int((control.now() + at - trio.current_time()) * 1e9))

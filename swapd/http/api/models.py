@@ -1,0 +1,168 @@
+"""`/api/models…`: the models of the configuration, what their servers do, and loading them on request.
+
+Stopping them is in `unload`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Any, Final
+
+import trio
+from starlette.requests import Request
+from starlette.responses import Response
+
+from swapd.config.expressions import models
+from swapd.http.api.control import Control
+from swapd.http.api.model_entries import model_entries, model_entry, wall_clock
+from swapd.http.api.resource import flag, json_response
+from swapd.http.errors import Rejected, from_refusal
+from swapd.http.paths import parameter
+from swapd.nursery.lease import Refused
+from swapd.nursery.plans import policy_for
+from swapd.nursery.policy import View
+from swapd.nursery.states import ModelState
+
+if TYPE_CHECKING:
+    from swapd.config import Config, ModelConfig
+
+_MASK: Final = "********"
+_SECRET_FLAG: Final = re.compile(r"(--?[\w-]*(?:key|token|secret|passw)[\w-]*)(=.*)?", re.IGNORECASE)
+
+
+async def list_entries(control: Control, request: Request) -> Response:
+    """`GET /api/models`."""
+    return json_response({"models": model_entries(control)})
+
+
+async def detail(control: Control, request: Request) -> Response:
+    """`GET /api/models/{model…}`: the entry of one model and everything else that is known of it."""
+    name = parameter(request.path_params["model"])
+    entry = model_entry(control, name)
+    if entry is None:
+        raise Rejected.with_code("not_found", "model not found")
+    id = control.config().resolve(name)
+    if id is not None:
+        entry.update(_details(control, control.config().models[id]))
+    return json_response(entry)
+
+
+async def load(control: Control, request: Request) -> Response:
+    """`POST /api/models/load/{model…}`: start it, whatever failures went before."""
+    model = _local(control, request)
+    if flag(request, "wait"):
+        await _done(control.manager.load, model)
+        return json_response({"state": ModelState.READY.value})
+    control.start_soon(_done_quietly, control.manager.load, model)
+    await trio.lowlevel.checkpoint()
+    return json_response({"state": _state(control, model)}, status=202)
+
+
+async def restart(control: Control, request: Request) -> Response:
+    """`POST /api/models/restart/{model…}`: stop it when its requests have ended, then start it."""
+    model = _local(control, request)
+    if flag(request, "wait"):
+        await _done(control.manager.restart, model)
+        return json_response({"state": ModelState.READY.value})
+    control.start_soon(_done_quietly, control.manager.restart, model)
+    await trio.lowlevel.checkpoint()
+    return json_response({"state": _state(control, model)}, status=202)
+
+
+def _local(control: Control, request: Request) -> str:
+    model = control.config().resolve(parameter(request.path_params["model"]))
+    if model is None:
+        raise Rejected.with_code("not_found", "model not found")
+    return model
+
+
+async def _done(action: Callable[[str], Awaitable[None]], model: str) -> None:
+    try:
+        await action(model)
+    except Refused as refused:
+        raise Rejected(from_refusal(refused.refusal)) from None
+
+
+async def _done_quietly(action: Callable[[str], Awaitable[None]], model: str) -> None:
+    try:
+        await action(model)
+    except Refused:
+        pass  # the log says why, and so does the model's entry
+
+
+def _state(control: Control, model: str) -> str:
+    status = control.manager.snapshot().models.get(model)
+    return (ModelState.STOPPED if status is None else status.state).value
+
+
+def _details(control: Control, model: ModelConfig) -> dict[str, Any]:
+    config = control.config()
+    status: Any = control.manager.snapshot().models.get(model.id)
+    group = config.routing.group_of(model.id)
+    return {
+        "cmd": _masked(model.argv),
+        "proxy": model.proxy,
+        "cwd": None,  # servers run where the daemon runs
+        "env_names": [item.partition("=")[0] for item in model.env],
+        "cmd_stop": model.cmd_stop,
+        "metadata": dict(model.metadata),
+        "concurrency": {
+            "limit": model.concurrency_limit,
+            "reserved": 0 if status is None else status.reserved,
+            "queued": 0 if status is None else status.queued,
+        },
+        "starts": [start.as_json() for start in reversed(control.history.of(model.id).starts)],
+        "groups": [group.name] if config.routing.engine == "group" else [],
+        "sets": _sets(config, model.id),
+        "would_evict": _would_evict(control, config, model.id),
+        "selectors": [id for id, selector in config.selectors.items() if model.id in selector.resolved],
+        "profiles": [
+            id
+            for id, profile in config.profiles.items()
+            if any(config.resolve(target) == model.id for target in profile.pins.values())
+        ],
+        "breaker": _breaker(control, status),
+    }
+
+
+def _sets(config: Config, model: str) -> list[str]:
+    matrix = config.routing.matrix
+    if matrix is None:
+        return []
+    return [each.name for each in matrix.sets if model in models(each.expression)]
+
+
+def _would_evict(control: Control, config: Config, model: str) -> list[str]:
+    """Who would have to stop if the model were asked for now."""
+    running = tuple(id for id in control.running() if id != model)
+    return list(policy_for(config).evict(model, View(tuple(sorted(running)))) or ())
+
+
+def _breaker(control: Control, status: Any) -> dict[str, Any] | None:
+    """Whether starts are held back after failures; None for a model that has not failed lately."""
+    if status is None or not status.failures:
+        return None
+    is_open = status.retry_at is not None
+    return {
+        "state": "open" if is_open else "closed",
+        "failures": status.failures,
+        "retry_at": wall_clock(control, status.retry_at) if is_open else None,
+    }
+
+
+def _masked(argv: tuple[str, ...]) -> list[str]:
+    """The words of a command, without what stands behind `--api-key` and its like."""
+    words: list[str] = []
+    hide_next = False
+    for word in argv:
+        match = _SECRET_FLAG.fullmatch(word)
+        if hide_next:
+            words.append(_MASK)
+        elif match and match[2]:
+            words.append(f"{match[1]}={_MASK}")
+        else:
+            words.append(word)
+        # A flag that names a file gives away nothing.
+        hide_next = bool(match and not match[2] and "file" not in word.lower() and not hide_next)
+    return words
