@@ -25,7 +25,8 @@ from swapd.http.upstream.response import UpstreamResponse
 from swapd.http.upstream.sending import BodySender, StreamedBody
 
 MAX_IDLE = 10
-"""Connections kept for later. How many are in use at a time is not the pool's business."""
+"""Connections kept for later. While more than that are in use, as many are kept as are in use: with 64
+clients that ask again at once, most would otherwise be closed only to be opened anew."""
 
 SMALL_BODY = 64 * 1024
 """Bytes of body that are copied behind the head to be sent in one call."""
@@ -55,8 +56,9 @@ class UpstreamPool:
     """Connections to one upstream. `close` it when the upstream goes.
 
     The mutable state is `_idle`, connections in the order of their last use, and `_closed`; both are changed
-    by `_take`, `_put` and `close` only. A connection in use is not in here: it belongs to its exchange, then
-    to its response, and comes back when that has ended.
+    by `_take`, `_give_back` and `close` only; and `_in_use`, how many exchanges have begun and not ended. A
+    connection in use is not in here: it belongs to its exchange, then to its response, and comes back by
+    `_give_back` when that is closed.
     """
 
     def __init__(self, base: BaseURL, timeouts: Timeouts | None = None) -> None:
@@ -65,6 +67,7 @@ class UpstreamPool:
         self._dialer = Dialer(base.host, base.port, self.timeouts.keepalive_s)
         self._idle_limit_s = self.timeouts.idle_conn_s or inf
         self._idle: deque[Connection] = deque()
+        self._in_use = 0
         self._closed = False
 
     @property
@@ -99,6 +102,22 @@ class UpstreamPool:
         request = _Request(
             method == b"HEAD", *_encode(method, target, headers, body), nursery, timeouts or self.timeouts
         )
+        self._in_use += 1
+        try:
+            return await self._exchange(request)
+        except BaseException:
+            self._in_use -= 1
+            raise
+
+    def close(self) -> None:
+        """Close the idle connections; those in use are closed when their responses are."""
+        self._closed = True
+        while self._idle:
+            self._idle.pop().close()
+
+    # -- the exchange ----------------------------------------------------------------------------------------
+
+    async def _exchange(self, request: _Request) -> UpstreamResponse:
         if request.stream is not None:
             # Its pieces cannot be sent twice, so it gets a connection that cannot be stale.
             return await self._attempt(await self._connect(request), request)
@@ -117,14 +136,6 @@ class UpstreamPool:
             raise
         return await self._attempt(fresh, request)
 
-    def close(self) -> None:
-        """Close the idle connections; those in use are closed when their responses are."""
-        self._closed = True
-        while self._idle:
-            self._idle.pop().close()
-
-    # -- the exchange ----------------------------------------------------------------------------------------
-
     async def _connect(self, request: _Request) -> Connection:
         return Connection(await self._dialer.dial(request.timeouts.connect_s))
 
@@ -134,7 +145,7 @@ class UpstreamPool:
             sent = connection.send_now(request.start)
             if request.fits_one_send and sent == len(request.start):
                 await self._read_head(connection, request.timeouts.response_header_s)
-                return UpstreamResponse(connection, None, self._put)
+                return UpstreamResponse(connection, None, self._give_back)
             return await self._send_and_read_head(connection, request, sent)
         except BaseException:
             connection.close()
@@ -179,7 +190,7 @@ class UpstreamPool:
             raise
         if connection.parser.status >= 300:
             sender.stop()
-        return UpstreamResponse(connection, sender, self._put)
+        return UpstreamResponse(connection, sender, self._give_back)
 
     async def _wait_for_head(self, connection: Connection, scope: trio.CancelScope) -> Exception | None:
         """Returned, not raised, so that the nursery around it has nothing to wrap."""
@@ -207,16 +218,19 @@ class UpstreamPool:
             connection.close()
         return None
 
-    def _put(self, connection: Connection) -> None:
+    def _give_back(self, connection: Connection, *, reusable: bool) -> None:
+        """The end of an exchange that had a response."""
+        self._in_use -= 1
         parser = connection.parser
-        if self._closed or not parser.keep_alive or parser.overrun:
+        idle = self._idle
+        if not reusable or not parser.keep_alive or parser.overrun or self._closed:
             connection.close()
-            return
-        now = connection.idle_since = trio.current_time()
-        self._idle.append(connection)
-        if len(self._idle) > MAX_IDLE:
-            self._idle.popleft().close()
-        self._drop_expired(now)
+        else:
+            now = connection.idle_since = trio.current_time()
+            idle.append(connection)
+            self._drop_expired(now)
+        while len(idle) > MAX_IDLE and len(idle) > self._in_use:
+            idle.popleft().close()
 
     def _drop_expired(self, now: float) -> None:
         idle = self._idle

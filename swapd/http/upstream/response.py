@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from typing import Protocol
 
 from swapd.http.upstream.connection import Connection
 from swapd.http.upstream.errors import UpstreamError
 from swapd.http.upstream.parser import Headers
 from swapd.http.upstream.sending import BodySender
+
+
+class GiveBack(Protocol):
+    """How a response gives its connection up."""
+
+    def __call__(self, connection: Connection, *, reusable: bool) -> None:
+        """Called once. `reusable`: request and response have both come to their end."""
 
 
 class UpstreamResponse:
@@ -34,9 +41,7 @@ class UpstreamResponse:
         "trailers",
     )
 
-    def __init__(
-        self, connection: Connection, sender: BodySender | None, give_back: Callable[[Connection], None]
-    ) -> None:
+    def __init__(self, connection: Connection, sender: BodySender | None, give_back: GiveBack) -> None:
         parser = connection.parser
         self.status = parser.status
         self.reason = parser.reason
@@ -95,13 +100,10 @@ class UpstreamResponse:
         if connection is None:
             return
         sender = self._sender
-        if sender is not None and not sender.finished:
+        sent = sender is None or sender.finished
+        if sender is not None and not sent:
             sender.stop()
-            connection.close()
-        elif self.ended:
-            self._give_back(connection)
-        else:
-            connection.close()
+        self._give_back(connection, reusable=sent and self.ended)
 
     async def aclose(self) -> None:
         """`close()`, for code that expects to wait for it."""

@@ -69,6 +69,39 @@ async def test_given_more_than_ten_connections_when_they_become_idle_then_ten_ar
         assert pool.idle == 0
 
 
+async def test_given_more_than_ten_in_use_when_half_of_them_end_then_all_those_are_kept() -> None:
+    everybody, half, rest = trio.Event(), trio.Event(), trio.Event()
+    waiting = answered = 0
+
+    async def script(peer: Peer) -> None:
+        nonlocal waiting
+        await peer.request()
+        waiting += 1
+        late = waiting > 20
+        if waiting == 40:
+            everybody.set()
+        await (rest if late else everybody).wait()
+        await peer.send(OK)
+        await peer.gone()
+
+    async def get_and_count(pool: UpstreamPool) -> None:
+        nonlocal answered
+        await get(pool)
+        answered += 1
+        if answered == 20:
+            half.set()
+
+    async with serving(script) as server:
+        pool = server.pool()
+        async with trio.open_nursery() as nursery:
+            for _ in range(40):
+                nursery.start_soon(get_and_count, pool)
+            await half.wait()
+            assert pool.idle == 20
+            rest.set()
+        assert pool.idle == 10
+
+
 @pytest.mark.parametrize(
     "response",
     [
