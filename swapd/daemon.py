@@ -44,6 +44,7 @@ from swapd.nursery.manager import Manager
 from swapd.nursery.prober import HttpProber
 from swapd.nursery.process_tree import OwnChildren
 from swapd.nursery.states import RUNNING, ModelState
+from swapd.observe.activity import NewerFile
 from swapd.observe.console import Console
 from swapd.observe.logger import Level
 from swapd.observe.logs import Logs, LogSettings
@@ -153,7 +154,7 @@ class _Daemon:
         self._service = ServiceManager(
             ready_fd=settings.ready_fd, status=self._status_line, warn=self._log.warn
         )
-        self._telemetry = Telemetry(logs)
+        self._telemetry = Telemetry(self._in_force.current, logs)
         self._profiles = Profiles(lambda: self._in_force.current)
         self._proxy = Proxy(
             lambda: self._in_force.current,
@@ -180,6 +181,7 @@ class _Daemon:
             await self._run_parts()
         finally:
             self._service.close()
+            self._telemetry.close()
             nothing_left = self._protection.end()
         return EXIT_OK if nothing_left and not self._force_wanted.is_set() else EXIT_FORCED
 
@@ -202,6 +204,12 @@ class _Daemon:
 
     async def _serve_until_stopped(self, root: trio.Nursery) -> None:
         root.start_soon(self._logs.flush_partial_lines)
+        try:
+            await self._telemetry.open()
+        except NewerFile as error:
+            self._log.error(str(error), event="store.trouble")
+            self._force_wanted.set()
+            return
         root.start_soon(self._telemetry.run)
         root.start_soon(self._in_force.run, self._apply, self._report_reload, self._service.reloading)
         if self._settings.watch_interval_s is not None:
@@ -308,6 +316,7 @@ class _Daemon:
             return None
         self._logs.apply(_log_settings(config, self._settings))
         self._profiles.apply(config)
+        self._telemetry.apply(config, self._in_force.status.generation + 1)
         return Changes(applied.added, applied.removed, applied.restarted, applied.updated, applied.unchanged)
 
     def _report_reload(self, status: ConfigStatus) -> None:

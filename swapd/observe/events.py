@@ -10,12 +10,15 @@ after, so that many changes become one message: the list of models, and how many
 
 from __future__ import annotations
 
+import time
 from collections import deque
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 import trio
+
+from swapd.observe.timestamps import utc_timestamp
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -81,6 +84,10 @@ class EventHub:
         """Send a message to all clients that want its type."""
         if kind in self._wanted:
             self._deliver(kind, message(kind, value))
+
+    def notice(self, level: str, text: str) -> None:
+        """Something that a person should see; `level` is "info", "warn" or "error"."""
+        self.publish("notice", {"level": level, "text": text, "at": utc_timestamp(time.time_ns())})
 
     def models_changed(self) -> None:
         """Send the list of models as `modelStatus`, soon and at most five times a second."""

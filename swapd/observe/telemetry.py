@@ -5,26 +5,57 @@ Nothing in here may slow a request or fail one. Everything that takes time happe
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
+from swapd.observe.activity.settings import StoreSettings
+from swapd.observe.activity.store import ActivityStore
 from swapd.observe.events import EventHub
 from swapd.observe.inflight import InFlight, InFlightRequest
+from swapd.observe.recorder import outcome_of, row_of, tap_for
 
 if TYPE_CHECKING:
+    from swapd.config import Config
+    from swapd.observe.activity.row import ActivityRow
     from swapd.observe.inflight import BodyTap
     from swapd.observe.logs import Logs
 
 
 class Telemetry:
-    """The table of requests in flight and those who are told of it."""
+    """The table of requests in flight and those who are told of it.
 
-    def __init__(self, logs: Logs) -> None:
+    The mutable state is the configuration it goes by, replaced by `apply`, and that of its parts.
+    """
+
+    def __init__(self, config: Config, logs: Logs) -> None:
+        self._config = config
+        self._log = logs.proxy
+        self._generation = 1
         self.in_flight = InFlight(self)
         self.events = EventHub(self.in_flight, lambda text: logs.proxy.warn(text, event="events.dropped"))
+        self.activity = ActivityStore(store_settings(config), self._report)
+        self.shown: Callable[[ActivityRow], Any] = lambda row: {"id": row.id}
+        """A row as events show it; whoever knows sets this."""
+
+    async def open(self) -> None:
+        """Open what is kept in files. Raises `NewerFile` for a store that this swapd cannot read."""
+        await self.activity.open()
+
+    def apply(self, config: Config, generation: int) -> None:
+        """From the next request on do as this configuration says."""
+        if store_settings(config) != store_settings(self._config):
+            self.activity.change(store_settings(config))
+        self._config = config
+        self._generation = generation
 
     async def run(self) -> None:
         """Do what is done later and together, until cancelled. Sleeps while nobody watches."""
         await self.events.run()
+
+    def close(self) -> None:
+        """Write out what is left; takes two seconds at most."""
+        self.activity.close()
 
     # -- what requests report --------------------------------------------------------------------------------
 
@@ -33,8 +64,40 @@ class Telemetry:
 
     def on_head(self, request: InFlightRequest) -> BodyTap | None:
         self.events.request_changed(request)
-        return None
+        if not request.recorded:
+            return None
+        tap = request.tap = tap_for(request, 0)
+        return tap.feed
 
     def on_end(self, request: InFlightRequest) -> None:
         self.events.request_ended(request)
         self.events.models_changed()  # the idle time of its model begins
+        if request.recorded:
+            self._record(request)
+
+    def _record(self, request: InFlightRequest) -> None:
+        sessions = self._config.ui.activity.session_headers
+        row = row_of(request, outcome_of(request), session_headers=sessions, generation=self._generation)
+        id = self.activity.add(row)
+        self.events.publish("activity", {"id": id})
+        if self.events.wants("metrics"):
+            self.events.publish("metrics", [self.shown(row)])
+
+    def _report(self, level: str, text: str) -> None:
+        (self._log.error if level == "error" else self._log.info)(text, event="store.trouble")
+        self.events.notice(level, text)
+
+
+def store_settings(config: Config) -> StoreSettings:
+    """What of the configuration concerns the activity store."""
+    most = config.metrics_max_in_memory
+    store = config.store
+    if store is None or not store.path:
+        return StoreSettings(max_in_memory=most if most > 0 else 1000)
+    return StoreSettings(
+        path=Path(store.path),
+        max_in_memory=most if most > 0 else 1000,
+        max_age_s=store.max_age_s,
+        max_rows=store.max_rows,
+        max_bytes=store.max_size,
+    )

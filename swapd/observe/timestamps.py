@@ -82,6 +82,11 @@ def utc_timestamp(ns: int) -> str:
     return f"{_iso(t)}.{ns // 1_000_000 % 1000:03}Z"
 
 
+def utc_second(second: int) -> str:
+    """RFC 3339 in UTC, whole seconds: `2026-08-01T12:00:00Z`."""
+    return f"{_iso(time.gmtime(second))}Z"
+
+
 _STAMP_DIGITS: Final = {"stampmilli": 3, "stampmicro": 6, "stampnano": 9}
 
 FORMAT_NAMES: Final = frozenset({*_TO_THE_SECOND, *_STAMP_DIGITS, "rfc3339nano"})

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
+from swapd.http.api.activity import shown
 from swapd.http.api.configuration import status_as_json
 from swapd.http.api.control import Control
 from swapd.http.api.events import ui_config
@@ -12,7 +13,6 @@ from swapd.http.api.model_entries import model_entries
 from swapd.nursery.events import Crashed, ReloadApplied, StartFailed, StateChanged, SwapDecided
 from swapd.nursery.manager import ManagerEvent
 from swapd.nursery.states import ModelState
-from swapd.observe.timestamps import utc_timestamp
 
 if TYPE_CHECKING:
     from swapd.config import Config
@@ -34,6 +34,7 @@ class Announcements:
         self._control = control
         self._events = control.telemetry.events
         self._events.models = lambda: model_entries(control)
+        control.telemetry.shown = lambda row: shown(control, row)
         self._loading_since: dict[str, float] = {}
 
     def on_manager_event(self, event: ManagerEvent) -> None:
@@ -64,15 +65,11 @@ class Announcements:
         """A reload has ended; `before` is the configuration that was in force when it began."""
         self._events.publish("configStatus", status_as_json(status))
         if status.state.value == "rejected":
-            self.notice("error", f"the new configuration was rejected: {status.message}")
+            self._events.notice("error", f"the new configuration was rejected: {status.message}")
             return
         if before.ui.activity != self._control.config().ui.activity:
             self._events.publish("uiConfig", ui_config(self._control))
         self._events.models_changed()
-
-    def notice(self, level: str, text: str) -> None:
-        """Something that a person should see; `level` is "info", "warn" or "error"."""
-        self._events.publish("notice", {"level": level, "text": text, "at": utc_timestamp(time.time_ns())})
 
     def _progress(
         self, model: str, phase: str, *, evicting: list[str] | None = None, detail: str = ""

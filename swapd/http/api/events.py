@@ -55,6 +55,8 @@ class _EventAnswer:
             await send({"type": "http.response.start", "status": 200, "headers": headers})
             if scope["method"] == "HEAD":
                 return await send({"type": "http.response.body", "body": b""})
+            # Some servers hold the head back until there is a body: an empty piece sends it on its way.
+            await send({"type": "http.response.body", "body": b"", "more_body": True})
             async for data in stream:
                 record.bytes_sent += len(data)
                 await send({"type": "http.response.body", "body": data, "more_body": True})

@@ -10,6 +10,7 @@ from starlette.routing import Route, Router
 
 from swapd.http.answers import not_found
 from swapd.http.api import (
+    activity,
     configuration,
     events,
     health,
@@ -47,6 +48,9 @@ ROUTES: Final[Mapping[str, Mapping[str, Handler]]] = {
     "/api/config/status": {"GET": configuration.status},
     "/api/config/reload": {"POST": configuration.reload},
     "/api/config/effective": {"GET": configuration.effective},
+    "/api/metrics": {"GET": activity.all_rows},
+    "/api/metrics/activity": {"GET": activity.page},
+    "/api/metrics/stats": {"GET": activity.stats},
     "/api/events": {"GET": events.events},
     "/api/inflight/{id}/cancel": {"POST": inflight.cancel},
     "/api/version": {"GET": version.version},

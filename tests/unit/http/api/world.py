@@ -209,7 +209,7 @@ def build_world(config: str = CONFIG) -> World:
 
         return app
 
-    telemetry = Telemetry(logs)
+    telemetry = Telemetry(loaded.config, logs)
     profiles = Profiles(lambda: loaded.config)  # type: ignore[arg-type, return-value]
     status = ConfigStatus(1, ConfigState.OK, loaded.files, NOW, Trigger.START)
 

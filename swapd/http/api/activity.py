@@ -1,0 +1,158 @@
+"""`/api/metrics…`: the activity log, in pages, in sums, and as a download."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from collections.abc import Callable
+from typing import Any, Final
+
+import msgspec
+from starlette.requests import Request
+from starlette.responses import Response
+
+from swapd.http.api.control import Control
+from swapd.http.api.resource import json_response
+from swapd.http.errors import Rejected
+from swapd.http.record import RECORD
+from swapd.http.server.asgi import ASGIApp, Receive, Scope, Send
+from swapd.observe.activity.query import BadQuery, Filters, Page, Parameters, parse_filters, parse_page
+from swapd.observe.activity.row import COLUMNS, ActivityRow, as_json
+from swapd.observe.activity.store import StoreFailed
+
+OLD_ROUTE_ROWS: Final = 1000
+_WINDOW: Final = re.compile(r"(\d{1,9})(s|m|h|d)")
+_UNIT_MS: Final = {"s": 1000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
+
+
+async def page(control: Control, request: Request) -> Response | ASGIApp:
+    """`GET /api/metrics/activity`: one page of rows, or all that match as CSV or JSON Lines."""
+    given = Parameters(request.query_params.multi_items())
+    filters, wanted = _understood(lambda: (_filters(control, given), parse_page(given)))
+    form = given.one("format") or _FORM_OF.get(request.headers.get("accept", ""), "json")
+    if form in _WRITERS:
+        return Download(control, filters, form)
+    try:
+        rows, total = await control.telemetry.activity.page(filters, wanted)
+    except StoreFailed:
+        raise Rejected.with_code("internal_error", "failed to get activity") from None
+    return json_response(
+        {
+            "data": [shown(control, row) for row in rows],
+            "page": wanted.number,
+            "limit": wanted.limit,
+            "total": total,
+            "total_pages": -(-total // wanted.limit),
+        }
+    )
+
+
+async def stats(control: Control, request: Request) -> Response:
+    """`GET /api/metrics/stats`: sums, distribution of speeds; with filters or a window, of times too."""
+    given = Parameters(request.query_params.multi_items())
+    filters = _understood(lambda: _within_window(control, _filters(control, given), given.one("window")))
+    detailed = bool(given.one("window")) or filters != Filters(models=filters.models)
+    try:
+        answer = await control.telemetry.activity.statistics(filters, detailed=detailed)
+    except StoreFailed:
+        raise Rejected.with_code("internal_error", "failed to get activity stats") from None
+    return json_response(answer)
+
+
+async def all_rows(control: Control, request: Request) -> Response:
+    """`GET /api/metrics`, as the first releases of this API had it: the newest 1000 rows, oldest first."""
+    try:
+        rows, total = await control.telemetry.activity.page(Filters(), Page(limit=OLD_ROUTE_ROWS))
+    except StoreFailed:
+        raise Rejected.with_code("internal_error", "failed to get activity") from None
+    body = msgspec.json.encode([shown(control, row) for row in reversed(rows)])
+    return Response(body, media_type="application/json", headers={"x-total-count": str(total)})
+
+
+def shown(control: Control, row: ActivityRow) -> dict[str, Any]:
+    """A row as the API shows it, with whether there is a capture now."""
+    return as_json(row, has_capture=False)
+
+
+class Download:
+    """All rows that match, oldest first, written as they are read."""
+
+    def __init__(self, control: Control, filters: Filters, form: str) -> None:
+        self._control = control
+        self._filters = filters
+        self._form = form
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        record = scope[RECORD]
+        content_type, write = _WRITERS[self._form]
+        record.status = 200
+        headers = [
+            (b"content-type", content_type),
+            (b"content-disposition", b'attachment; filename="activity.%b"' % self._form.encode()),
+        ]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        if scope["method"] != "HEAD":
+            # Should the store fail in the middle, the exception breaks the connection: no part looks whole.
+            rows: list[ActivityRow] | None = None
+            while rows is None or rows:
+                piece = write(self._control, rows)
+                record.bytes_sent += len(piece)
+                await send({"type": "http.response.body", "body": piece, "more_body": True})
+                last = rows[-1].id if rows else 0
+                rows = await self._control.telemetry.activity.after(self._filters, last)
+        await send({"type": "http.response.body", "body": b""})
+
+
+Writer = Callable[[Control, "list[ActivityRow] | None"], bytes]
+"""Rows as text; for None what stands in front of the first."""
+
+
+def _as_lines(control: Control, rows: list[ActivityRow] | None) -> bytes:
+    return b"".join(msgspec.json.encode(shown(control, row)) + b"\n" for row in rows or ())
+
+
+def _as_csv(control: Control, rows: list[ActivityRow] | None) -> bytes:
+    text = io.StringIO()
+    writer = csv.writer(text)
+    if rows is None:
+        writer.writerow(COLUMNS)
+    for row in rows or ():
+        writer.writerow([_cell(getattr(row, name)) for name in COLUMNS])
+    return text.getvalue().encode()
+
+
+def _cell(value: Any) -> Any:
+    """A value for a spreadsheet: text that it would take for a formula is marked as text."""
+    if isinstance(value, str) and value[:1] in ("=", "+", "-", "@", "\t", "\r"):
+        return f"'{value}"
+    return "" if value is None else value
+
+
+_WRITERS: Final[dict[str, tuple[bytes, Writer]]] = {
+    "csv": (b"text/csv; charset=utf-8", _as_csv),
+    "jsonl": (b"application/x-ndjson", _as_lines),
+}
+_FORM_OF: Final = {"text/csv": "csv", "application/x-ndjson": "jsonl"}
+
+
+def _filters(control: Control, given: Parameters) -> Filters:
+    return parse_filters(given)
+
+
+def _within_window(control: Control, filters: Filters, window: str) -> Filters:
+    """Only rows as old as a window such as `7d`, `90m`; `all` is no limit."""
+    if window in ("", "all"):
+        return filters
+    match = _WINDOW.fullmatch(window)
+    if match is None:
+        raise BadQuery("window must be a time such as 90m, 24h or 7d, or all")
+    since = int(control.now() * 1000) - int(match[1]) * _UNIT_MS[match[2]]
+    return msgspec.structs.replace(filters, start_ms=max(since, filters.start_ms or since))
+
+
+def _understood(read: Callable[[], Any]) -> Any:
+    try:
+        return read()
+    except BadQuery as error:
+        raise Rejected.with_code("bad_request", str(error)) from None

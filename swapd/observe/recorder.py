@@ -1,0 +1,97 @@
+"""From a request that has ended to its row in the activity log."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from swapd.observe.activity.row import ActivityRow
+from swapd.observe.tap import BodyTap, Outcome
+
+if TYPE_CHECKING:
+    from swapd.observe.inflight import Headers, InFlightRequest
+
+
+def header_of(headers: Headers, name: bytes) -> str:
+    """The first value of a header, by its lower-case name; empty if it is not there."""
+    return next((value.decode("latin-1") for key, value in headers if key == name), "")
+
+
+def tap_for(request: InFlightRequest, keep: int) -> BodyTap:
+    """What looks into the response to `request`, whose headers are known; keeps `keep` bytes of its body."""
+    headers = request.response_headers
+    content_type = header_of(headers, b"content-type").lower()
+    return BodyTap(request, content_type, header_of(headers, b"content-encoding").lower(), keep)
+
+
+def outcome_of(request: InFlightRequest) -> Outcome:
+    """What there is to learn of an ended request's response."""
+    tap: BodyTap | None = request.tap
+    if tap is None:
+        tap = BodyTap(request, "", "", 0)  # no response of an upstream: an error of ours, or nothing
+    return tap.outcome(request.progress.status, request.forwarded_path)
+
+
+def row_of(
+    request: InFlightRequest, outcome: Outcome, *, session_headers: tuple[str, ...], generation: int
+) -> ActivityRow:
+    """The row of an ended request, without its id."""
+    ended, now_ns = time.perf_counter(), time.time_ns()
+    tokens = outcome.tokens
+    duration_ms = max((ended - request.started) * 1000, outcome.model_ms)
+    first_byte = request.first_byte
+    metadata = request.metadata
+    return ActivityRow(
+        id=0,
+        ts_ms=now_ns // 1_000_000,
+        model_id=request.model,
+        req_path=request.forwarded_path,
+        resp_content_type=header_of(request.response_headers, b"content-type"),
+        resp_status_code=request.progress.status,
+        cache_tokens=tokens.cached,
+        draft_tokens=tokens.draft,
+        draft_acc_tokens=tokens.draft_accepted,
+        input_tokens=tokens.input,
+        output_tokens=tokens.output,
+        prompt_per_second=tokens.prompt_per_s,
+        tokens_per_second=tokens.generated_per_s,
+        duration_ms=int(duration_ms),
+        error_msg=outcome.error,
+        metadata_json=msgspec.json.encode(metadata).decode() if metadata else "",
+        ts_first_byte_ms=_wall_ms(request, first_byte) if first_byte else None,
+        queue_ms=_ms(request, request.granted),
+        ttft_ms=_ms(request, first_byte),
+        method=request.method,
+        stream=int(request.streamed),
+        client=request.client,
+        api_key_name=request.key_name or None,
+        session=_session(request, session_headers),
+        requested_model=request.requested if request.requested != request.model else None,
+        selector=(metadata or {}).get("selector"),
+        upstream=request.upstream or None,
+        req_bytes=None if request.request_body is None else len(request.request_body),
+        resp_bytes=request.progress.bytes_sent,
+        finish_reason=outcome.finish_reason or None,
+        cancelled=1 if request.cancelled else None,
+        request_id=(metadata or {}).get("request_id"),
+        config_generation=generation,
+    )
+
+
+def _ms(request: InFlightRequest, moment: float) -> int | None:
+    """Milliseconds from the start of the request to a moment; None if it has not come."""
+    return round((moment - request.started) * 1000) if moment else None
+
+
+def _wall_ms(request: InFlightRequest, moment: float) -> int:
+    return request.started_ns // 1_000_000 + round((moment - request.started) * 1000)
+
+
+def _session(request: InFlightRequest, names: tuple[str, ...]) -> str | None:
+    headers: Any = request.headers
+    for name in names:
+        if value := header_of(headers, name.lower().encode("latin-1")).strip():
+            return value[:200]
+    return None
