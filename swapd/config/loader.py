@@ -7,7 +7,7 @@ within a step everything that can be found is reported together.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from types import MappingProxyType
 
 from attrs import field, frozen
@@ -26,6 +26,7 @@ from swapd.config.environment import substitute, warn_escaped
 from swapd.config.frozen import FrozenMap
 from swapd.config.locate import Places
 from swapd.config.merging import merge_all
+from swapd.config.ports import PortsBefore
 from swapd.config.prepare import Prepared, prepare
 from swapd.config.problems import Problem, ProblemLog
 from swapd.config.reading import ReadFile, parse_root, read_source, source_paths
@@ -33,6 +34,7 @@ from swapd.config.secrets import mark_secrets
 from swapd.config.sources import Sources, SourceText
 
 _NO_PORTS: Mapping[str, int] = MappingProxyType({})
+_NO_PORTS_BEFORE = PortsBefore()
 
 
 @frozen
@@ -56,18 +58,22 @@ class Loaded:
 
 
 def load(
-    sources: Sources, *, environ: Mapping[str, str] = os.environ, sticky_ports: Mapping[str, int] = _NO_PORTS
+    sources: Sources,
+    *,
+    environ: Mapping[str, str] = os.environ,
+    sticky_ports: Mapping[str, int] = _NO_PORTS,
+    busy_ports: Collection[int] = (),
 ) -> Loaded:
     """Load the files of `sources`. Bad input never raises; it makes problems.
 
-    `environ` supplies the values of `${env.NAME}`; `sticky_ports` the ports in use by model ID, which models
-    keep over a reload.
+    `environ` supplies the values of `${env.NAME}`. For a reload, `sticky_ports` are the ports assigned so far
+    by model ID, which models keep, and `busy_ports` those that processes use, which no other model gets.
     """
-    return load_document(sources, environ=environ, sticky_ports=sticky_ports)[0]
+    return load_document(sources, environ=environ, ports=PortsBefore(sticky_ports, frozenset(busy_ports)))[0]
 
 
 def load_document(
-    sources: Sources, *, environ: Mapping[str, str], sticky_ports: Mapping[str, int] = _NO_PORTS
+    sources: Sources, *, environ: Mapping[str, str], ports: PortsBefore = _NO_PORTS_BEFORE
 ) -> tuple[Loaded, Places | None]:
     """As `load`, with the document the configuration was made of, to look up more places in it."""
     log = ProblemLog()
@@ -81,7 +87,7 @@ def load_document(
                 read.append(result.file)
                 if result.root is not None:
                     roots.append(result.root)
-    config, places = (None, None) if log.failed() else _build(roots, sticky_ports, log)
+    config, places = (None, None) if log.failed() else _build(roots, ports, log)
     return Loaded(config, log.result(), tuple(read)), places
 
 
@@ -90,18 +96,20 @@ def loads(
     *,
     environ: Mapping[str, str] = os.environ,
     sticky_ports: Mapping[str, int] = _NO_PORTS,
+    busy_ports: Collection[int] = (),
     name: str = "<text>",
 ) -> Loaded:
     """Load a single document from a string; `name` stands for the file in messages."""
     log = ProblemLog()
     source = substitute(name, text, None, environ, log)
     root = parse_root(source, log)
-    config = None if log.failed() else _build([] if root is None else [root], sticky_ports, log)[0]
+    ports = PortsBefore(sticky_ports, frozenset(busy_ports))
+    config = None if log.failed() else _build([] if root is None else [root], ports, log)[0]
     return Loaded(config, log.result())
 
 
 def _build(
-    roots: list[nodes.Mapping], sticky_ports: Mapping[str, int], log: ProblemLog
+    roots: list[nodes.Mapping], ports: PortsBefore, log: ProblemLog
 ) -> tuple[Config | None, Places | None]:
     root = merge_all(roots, log)
     if log.failed():
@@ -111,7 +119,7 @@ def _build(
         root = nodes.Mapping(source, 0, 0, {})
     mark_secrets(root, log)
     warn_escaped(root, log)
-    prepared = prepare(root, keys_of(RootKeys), sticky_ports, log)
+    prepared = prepare(root, keys_of(RootKeys), ports, log)
     if prepared is None:
         return None, None
     places = Places(prepared.root, log)

@@ -160,7 +160,8 @@ class MacroTable:
         definition = used[-1].definition
         text = text_of(value) if definition is None or isinstance(value, str) else definition.text
         from_environment = any(macro.from_environment for macro in used)
-        return scalar.replaced(value, text, from_environment=from_environment)
+        macros = tuple((macro.name, macro.definition) for macro in used if macro.definition is not None)
+        return scalar.replaced(value, text, from_environment=from_environment, macros=macros)
 
     def expand_key(self, scalar: Scalar) -> Scalar:
         """A mapping key with its references replaced as text."""

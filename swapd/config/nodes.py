@@ -44,10 +44,11 @@ class Scalar(Node):
 
     `text` is what stood in the file, without quotes; `value` its resolved type. `style` is the quote or block
     character, empty for a plain scalar. After macro replacement both hold the new value, and `original`
-    is the scalar as it was read. `from_environment` says that a variable contributed to it.
+    is the scalar as it was read. `from_environment` says that a variable contributed to it, `macros` which
+    macros did: their names and the nodes they were defined at.
     """
 
-    __slots__ = ("from_environment", "original", "style", "text", "value")
+    __slots__ = ("from_environment", "macros", "original", "style", "text", "value")
 
     def __init__(
         self,
@@ -66,13 +67,22 @@ class Scalar(Node):
         self.style = style
         self.original: Scalar = self
         self.from_environment = False
+        self.macros: tuple[tuple[str, Scalar], ...] = ()
         self.has_references = type(value) is str and "${" in value
 
-    def replaced(self, value: Value, text: str, *, from_environment: bool) -> Scalar:
+    def replaced(
+        self,
+        value: Value,
+        text: str,
+        *,
+        from_environment: bool,
+        macros: tuple[tuple[str, Scalar], ...] = (),
+    ) -> Scalar:
         """The same place in the file with another value, as macro replacement makes it."""
         scalar = Scalar(self.source, self.start, self.end, value, text, self.style)
         scalar.original = self.original
         scalar.from_environment = self.from_environment or from_environment
+        scalar.macros = self.macros + macros
         return scalar
 
 

@@ -6,18 +6,30 @@ had a port keeps it, whatever else changed, so adding a model does not move the 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
+from types import MappingProxyType
+
+from msgspec import Struct
 
 
-def assign_ports(start: int, asking: Iterable[str], sticky: Mapping[str, int]) -> dict[str, int]:
+class PortsBefore(Struct, frozen=True):
+    """What there was before a reload: ports `assigned` by model ID, and those that processes still use."""
+
+    assigned: Mapping[str, int] = MappingProxyType({})
+    busy: frozenset[int] = frozenset()
+
+
+def assign_ports(
+    start: int, asking: Iterable[str], sticky: Mapping[str, int], busy: Collection[int]
+) -> dict[str, int]:
     """The port of each asking model.
 
-    `sticky` holds the ports in use before: those of models that still ask are kept, all others are avoided,
-    as a process of a removed or changed model may still be using them.
+    `sticky` holds the ports assigned before, which models that still ask keep; `busy` those that processes
+    use, of models that were removed or changed too. Both are avoided.
     """
     ids = sorted(asking)
     ports = {id: sticky[id] for id in ids if id in sticky}
-    taken = set(sticky.values())
+    taken = {*ports.values(), *busy}
     next_port = start
     for id in ids:
         if id in ports:

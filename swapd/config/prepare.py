@@ -12,7 +12,7 @@ from swapd.config.leftovers import LeftoverSearch
 from swapd.config.macros import MAX_EXPANSION, PORT, REFERENCE, Macro, MacroTable, declared
 from swapd.config.model import DEFAULT_PROXY
 from swapd.config.nodes import Entry, Mapping, Node, Scalar, is_null, path_of
-from swapd.config.ports import assign_ports
+from swapd.config.ports import PortsBefore, assign_ports
 from swapd.config.problems import KeyPath, ProblemLog, quoted
 from swapd.config.scalars import text_of
 
@@ -36,10 +36,10 @@ class Prepared:
 
 
 def prepare(
-    root: Mapping, known_keys: MappingABC[str, object], sticky_ports: MappingABC[str, int], log: ProblemLog
+    root: Mapping, known_keys: MappingABC[str, object], ports: PortsBefore, log: ProblemLog
 ) -> Prepared | None:
     """Run the steps; None when one of them found an error."""
-    preparation = _Preparation(root, known_keys, sticky_ports, log)
+    preparation = _Preparation(root, known_keys, ports, log)
     steps = (
         (2, preparation.declare_macros),
         (3, preparation.add_defaults),
@@ -60,7 +60,7 @@ def prepare(
 class _Preparation:
     root: Mapping
     known_keys: MappingABC[str, object]
-    sticky_ports: MappingABC[str, int]
+    ports_before: PortsBefore
     log: ProblemLog
     globals: MacroTable = field(init=False)
     locals: dict[str, list[Macro]] = field(factory=dict)
@@ -132,7 +132,8 @@ class _Preparation:
                 asking[id] = model
             elif _mentions_port(model.get("proxy")):
                 self._report_port_proxy_only(id, entry, model)
-        for id, port in assign_ports(self.start_port, asking, self.sticky_ports).items():
+        before = self.ports_before
+        for id, port in assign_ports(self.start_port, asking, before.assigned, before.busy).items():
             self._set_port(id, asking[id], port)
 
     def _replace_in_model(self, id: str, model: Mapping) -> Mapping:

@@ -93,6 +93,8 @@ def listed(words: Iterable[str], conjunction: str = "or") -> str:
     return f"{', '.join(items[:-1])} {conjunction} {items[-1]}"
 
 
+_OWN_NOTES = ("macro-unknown", "env-unset")  # they tell a macro only if it is to blame
+_MACRO_NOTES = 3  # as many as help to find the one
 _LONG_VALUE = 6  # values of environment variables at least this long are masked everywhere
 
 
@@ -195,6 +197,11 @@ class ProblemLog:
     ) -> None:
         if at is not None and span is None:
             span = (at.source, at.start, at.end)
+        if not notes and isinstance(at, Scalar) and code not in _OWN_NOTES:
+            notes = [
+                f"expanded from macro {name}, defined at {self.where(node)}"
+                for name, node in at.macros[:_MACRO_NOTES]
+            ]
         line = column = end_line = end_column = None
         excerpt = ""
         if span is not None:

@@ -185,7 +185,13 @@ class ConfigurationInForce:
 
     async def _load(self) -> Loaded:
         return await trio.to_thread.run_sync(
-            partial(load, self._sources, environ=self._environ, sticky_ports=self._sticky_ports())
+            partial(
+                load,
+                self._sources,
+                environ=self._environ,
+                sticky_ports=self._assigned_ports(),
+                busy_ports=self._ports_in_use().values(),
+            )
         )
 
     async def _load_at_rest(self) -> Loaded:
@@ -197,9 +203,8 @@ class ConfigurationInForce:
             before, loaded = _digests(loaded), await self._load()
         return loaded
 
-    def _sticky_ports(self) -> dict[str, int]:
-        configured = {id: model.port for id, model in self.current.models.items() if model.port is not None}
-        return {**self._ports_in_use(), **configured}
+    def _assigned_ports(self) -> dict[str, int]:
+        return {id: model.port for id, model in self.current.models.items() if model.port is not None}
 
 
 def _digests(loaded: Loaded) -> dict[Path, str]:
