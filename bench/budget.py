@@ -156,7 +156,7 @@ BUDGETS: tuple[Budget, ...] = (
     ),
     Budget(
         "reloading them unchanged, to loading them",
-        1.1,
+        1.25,
         "×",
         False,
         _ratio("config/reload", "cpu_ms", SWAPD, other_measurement="config/load"),
