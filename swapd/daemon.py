@@ -36,6 +36,7 @@ from swapd.http.api.routes import build_api
 from swapd.http.app import App
 from swapd.http.auth import Authentication
 from swapd.http.proxy import MODEL_ROUTES, Profiles, Proxy
+from swapd.http.proxy.ollama import OllamaApi
 from swapd.http.record import Tracker
 from swapd.http.server import ServerSettings, serve
 from swapd.http.site_guard import SiteGuard
@@ -284,6 +285,7 @@ class _Daemon:
             auth=auth,
             access_log=AccessLog(self._log),
             log=self._log,
+            ollama=OllamaApi(lambda: self._in_force.current, self._proxy, self._manager),
             guard=SiteGuard(
                 lambda: self._in_force.current, loopback_only=all(map(_is_loopback, self._settings.listeners))
             ),

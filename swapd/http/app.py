@@ -13,6 +13,7 @@ from __future__ import annotations
 import time
 import traceback
 from collections.abc import Iterable, Mapping
+from typing import Protocol
 
 import trio
 
@@ -33,6 +34,14 @@ CLIENT_CLOSED_REQUEST = 499
 """What the access log says of a request whose client left before it was answered."""
 
 
+class OllamaRoutes(Protocol):
+    """An ASGI application that knows which paths are its own."""
+
+    def methods(self, path: str) -> frozenset[str] | None: ...
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None: ...
+
+
 class App:
     """An ASGI 3 application for the scope types `http` and `websocket`.
 
@@ -50,10 +59,12 @@ class App:
         access_log: AccessLog,
         log: Logger,
         guard: SiteGuard | None = None,
+        ollama: OllamaRoutes | None = None,
     ) -> None:
         """`models` answers the paths of `model_routes` (path → methods; HEAD goes with GET), `passthrough`
         what is below `/upstream/` and `/comfyui`, both after `auth`; `api` the rest, of which it knows what
-        needs a key. `guard` looks at what pages of other sites send to the last two."""
+        needs a key. `guard` looks at what pages of other sites send to the last two. `ollama` answers the
+        paths it knows, after `auth`."""
         self._models = models
         self._model_routes = {
             path.encode("ascii"): frozenset(methods) | ({"HEAD"} if "GET" in methods else set())
@@ -65,6 +76,7 @@ class App:
         self._access_log = access_log
         self._log = log
         self._guard = guard
+        self._ollama = ollama
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         started = time.perf_counter()
@@ -103,6 +115,8 @@ class App:
         path = routing_path(raw)
         methods = self._model_routes.get(path.encode("ascii"))
         if methods is None:
+            if self._ollama is not None and self._ollama.methods(path) is not None:
+                return await self._answer_ollama(self._ollama, {**scope, "path": path}, receive, send)
             return await self._guarded(self._api, {**scope, "path": path}, receive, send)
         if method not in methods:
             return await answers.method_not_allowed(scope, send, methods)
@@ -118,6 +132,13 @@ class App:
             await self._admitted(self._models, scope, receive, send)
         else:
             await answers.not_found(scope, send)
+
+    async def _answer_ollama(self, app: OllamaRoutes, scope: Scope, receive: Receive, send: Send) -> None:
+        methods = app.methods(scope["path"]) or frozenset()
+        if scope["method"] in methods:
+            await self._admitted(app, scope, receive, send)
+        else:
+            await answers.method_not_allowed(scope, send, methods)
 
     async def _passthrough_admitted(self, scope: Scope, receive: Receive, send: Send) -> None:
         await self._admitted(self._passthrough, scope, receive, send)

@@ -12,7 +12,7 @@ import html
 import os
 import re
 from collections.abc import Mapping
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 from msgspec import Struct
@@ -147,13 +147,18 @@ def _body(answer: ErrorAnswer, scope: Scope) -> tuple[bytes, bytes]:
     return b"application/json", _envelope(answer, scope)
 
 
-def _envelope(answer: ErrorAnswer, scope: Scope) -> bytes:
-    error = {
+def envelope_error(answer: ErrorAnswer) -> dict[str, Any]:
+    """What stands under `error` in a JSON answer: OpenAI's four fields."""
+    return {
         "message": _utf8(answer.message).decode(),
         "type": _TYPES.get(answer.status) or _type_of(answer.status),
         "param": None,
         "code": answer.code,
     }
+
+
+def _envelope(answer: ErrorAnswer, scope: Scope) -> bytes:
+    error = envelope_error(answer)
     if scope["path"] not in _ANTHROPIC_PATHS:
         return msgspec.json.encode({"src": "swapd", "error": error})
     error["type"] = _ANTHROPIC_TYPES.get(answer.status) or _anthropic_type_of(answer.status)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import trio
@@ -32,7 +33,7 @@ class Lease(Ticket):
     the reason in `revoked`. An instance that dies leaves 250 ms to deliver what it had sent already. Call
     `release` exactly once, whatever happened; it never blocks."""
 
-    __slots__ = ("_decided", "_manager", "activity", "base_url", "revoked", "scope")
+    __slots__ = ("_decided", "_manager", "activity", "base_url", "on_waiting", "revoked", "scope")
 
     def __init__(
         self,
@@ -47,6 +48,8 @@ class Lease(Ticket):
         self._decided: trio.Event | None = None
         self.base_url = ""
         """Where the instance listens, without a slash at the end: "http://localhost:5800"."""
+        self.on_waiting: Callable[[Lease], None] | None = None
+        """Called once, when the request has been admitted and has to wait; must not block."""
         self.activity = NO_ACTIVITY
         """To be counted up for every piece of a response that arrives from the instance."""
         self.scope = trio.CancelScope()

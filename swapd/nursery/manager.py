@@ -121,14 +121,21 @@ class Manager:
         return lease
 
     async def acquire(
-        self, model: str, *, ready_only: bool = False, queue_timeout_s: float | None = None
+        self,
+        model: str,
+        *,
+        ready_only: bool = False,
+        queue_timeout_s: float | None = None,
+        on_waiting: Callable[[Lease], None] | None = None,
     ) -> Lease:
         """Make the model ready, in its turn, and return a lease on it.
 
         `ready_only` never loads a model. `queue_timeout_s` may shorten the configured queue time limit.
+        `on_waiting` is called with the ticket if the request is admitted and has to wait.
         Raises `Refused`. Cancelling it takes the ticket out: nothing is started for somebody who has left.
         """
         lease = Lease(self, model, ready_only=ready_only, queue_timeout_s=queue_timeout_s)
+        lease.on_waiting = on_waiting
         self._post(Request(lease))
         return await self._decided(lease)
 
@@ -299,6 +306,8 @@ class Manager:
         begun = time.perf_counter()
         for effect in self._core.handle(event, trio.current_time()):
             self._carry_out(effect, instances)
+        if type(event) is Request:
+            _tell_that_it_waits(_as_lease(event.ticket))
         if (taken_s := time.perf_counter() - begun) > SLOW_EVENT_S:
             self._log.warn(
                 f"deciding took {1000 * taken_s:.0f} ms ({type(event).__name__})",
@@ -419,6 +428,11 @@ class _PendingReload:
 def _as_lease(ticket: Ticket) -> Lease:
     assert isinstance(ticket, Lease)
     return ticket
+
+
+def _tell_that_it_waits(lease: Lease) -> None:
+    if lease.on_waiting is not None and lease.slot is Slot.WAITING:
+        lease.on_waiting(lease)
 
 
 def _revoke(lease: Lease, why: Revocation) -> None:

@@ -12,6 +12,7 @@ given back without waiting for anything.
 from __future__ import annotations
 
 import enum
+from collections.abc import Callable
 
 import trio
 from msgspec import Struct
@@ -19,6 +20,7 @@ from msgspec import Struct
 from swapd.config import ModelConfig
 from swapd.http.errors import ErrorAnswer, Rejected, from_refusal, header
 from swapd.http.proxy.instances import Instances
+from swapd.http.proxy.loading import Loading, LoadingRelay
 from swapd.http.proxy.relay import Relay
 from swapd.http.server.asgi import ClientGone, Headers, Scope, Send
 from swapd.http.upstream import (
@@ -51,6 +53,8 @@ class Outgoing(Struct, eq=False):
     body: bytes | StreamedBody
     ready_only: str = ""
     """Why this request may not start its model, for the client to read; empty if it may."""
+    loading: Loading | None = None
+    """What to tell the client while the model is being loaded; None: nothing."""
 
 
 class _AskAgain(enum.Enum):
@@ -76,10 +80,36 @@ class Dispatcher:
         Raises `Rejected` if there is an error to answer with; nothing has been sent to the client then.
         Cancelling it closes the connection to the upstream at once, and gives the lease back.
         """
-        relay = Relay(scope, send)
         lease = self._manager.try_acquire(outgoing.model.id)
         if lease is None:
+            if outgoing.loading is not None:
+                await self._serve_aloud(outgoing, outgoing.loading, scope, send)
+                return
             lease = await self.acquire(outgoing, scope)
+        await self._serve_with(lease, outgoing, Relay(scope, send))
+
+    async def _serve_aloud(self, outgoing: Outgoing, loading: Loading, scope: Scope, send: Send) -> None:
+        """Serve a request whose client is told how the loading of its model goes."""
+        relay = LoadingRelay(scope, send, outgoing.model.id, loading)
+        end_news = self._manager.subscribe(relay.on_event)
+        try:
+            lease = await relay.acquire(lambda on_waiting: self.acquire(outgoing, scope, on_waiting))
+        except Rejected as rejected:
+            await relay.fail(rejected.answer)
+            return
+        finally:
+            end_news()
+        if relay.begun:
+            # What the upstream sends goes on in our response, where nothing says that it is compressed.
+            kept = [pair for pair in outgoing.headers if pair[0] != b"accept-encoding"]
+            outgoing.headers = [*kept, (b"accept-encoding", b"identity")]
+        try:
+            await self._serve_with(lease, outgoing, relay)
+        except Rejected as rejected:
+            await relay.fail(rejected.answer)
+
+    async def _serve_with(self, lease: Lease, outgoing: Outgoing, relay: Relay) -> None:
+        """Serve a request that has its lease, which is given back."""
         relay.granted()
         failure = await self._attempt(lease, outgoing, relay)
         if failure is _AskAgain.YES:
@@ -90,18 +120,24 @@ class Dispatcher:
             failure = ErrorAnswer("process_not_ready", f"[{outgoing.model.id}] process is not ready")
         if failure is None:
             await relay.finish()
-        elif not relay.begun:
-            raise Rejected(failure)
+        else:
+            await relay.fail(failure)
 
     # -- leases ----------------------------------------------------------------------------------------------
 
-    async def acquire(self, outgoing: Outgoing, scope: Scope) -> Lease:
-        """A lease for a request, in its turn. Raises `Rejected`; cancelling it takes the ticket out."""
+    async def acquire(
+        self, outgoing: Outgoing, scope: Scope, on_waiting: Callable[[Lease], None] | None = None
+    ) -> Lease:
+        """A lease for a request, in its turn. Raises `Rejected`; cancelling it takes the ticket out.
+
+        `on_waiting` is called with the ticket if the request is admitted and has to wait.
+        """
         try:
             return await self._manager.acquire(
                 outgoing.model.id,
                 ready_only=bool(outgoing.ready_only),
                 queue_timeout_s=_queue_timeout(scope),
+                on_waiting=on_waiting,
             )
         except Refused as refused:
             answer = from_refusal(refused.refusal)

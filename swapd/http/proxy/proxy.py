@@ -29,6 +29,7 @@ from swapd.http.proxy.filters import FilterTable, NotJson
 from swapd.http.proxy.forms import first_value
 from swapd.http.proxy.headers import headers_for_peer, headers_for_upstream
 from swapd.http.proxy.instances import Instances
+from swapd.http.proxy.loading import LOADING, Loading, LoadingRelay
 from swapd.http.proxy.passthrough import COMFYUI, Addressed, address, decoded, pinned
 from swapd.http.proxy.profiles import Profiles
 from swapd.http.proxy.requested import Carrier, Requested, read_request
@@ -48,6 +49,9 @@ if TYPE_CHECKING:
 
 COMFYUI_MODEL = "comfyui_auto"
 """The one model that `/comfyui/…` leads to."""
+
+RECORDED_PATH = "swapd.recorded_path"
+"""The key under which a scope holds the path that is recorded for it, if that is not the one forwarded."""
 
 _CLOSE_S = 1.0
 
@@ -91,6 +95,34 @@ class Proxy:
             with trio.move_on_after(_CLOSE_S, shield=True):
                 await self._peers.aclose()
 
+    # -- names -----------------------------------------------------------------------------------------------
+
+    def knows(self, name: str) -> bool:
+        """Whether a request may ask for `name`, at this moment."""
+        config = self._config()
+        return (
+            name in self._profiles.pins(config)
+            or name in config.selectors
+            or find_target(name, config) is not None
+        )
+
+    def target_of(self, name: str, scope: Scope) -> Target | None:
+        """Whom `name` leads to for the caller, after profile and selector; None if it is unknown.
+
+        Raises `Rejected` if the caller may not use it, or the selector has no target.
+        """
+        config = self._config()
+        name = self._profiles.pins(config).get(name, name)
+        selector = config.selectors.get(name)
+        if selector is not None:
+            choice = self._selectors.choose(name, selector)
+            choice.release()
+            name = choice.target
+        target = find_target(name, config)
+        if target is not None:
+            _check_allowed(target, name, config, scope)
+        return target
+
     # -- model routes ----------------------------------------------------------------------------------------
 
     async def models(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -132,7 +164,8 @@ class Proxy:
             _check_allowed(target, name, config, scope)
         path = ROUTES[scope["raw_path"]].upstream_path
         recorded = scope["method"] == "POST"
-        request = self._tracker.begin(scope, _shown_as(target, name), forwarded_path=path, recorded=recorded)
+        shown = scope.get(RECORDED_PATH, path)
+        request = self._tracker.begin(scope, _shown_as(target, name), forwarded_path=shown, recorded=recorded)
         request.requested = name
         request.streamed = requested.stream
         if target is None:
@@ -140,7 +173,10 @@ class Proxy:
         _note_target(request, target, scope)
         self._edit(requested, target, config)
         headers = _headers(scope, config, recorded=recorded)
-        return _outgoing(target, scope, path, requested.query, headers, requested.leaving_body())
+        outgoing = _outgoing(target, scope, path, requested.query, headers, requested.leaving_body())
+        if requested.stream and isinstance(outgoing, Outgoing) and _tells_of_loading(outgoing, scope):
+            outgoing.loading = Loading(name, config.loading_remarks)
+        return outgoing
 
     async def _serve(self, outgoing: Outgoing | PeerRequest, scope: Scope, send: Send) -> None:
         """Have a request served such that it can be cancelled by others than its client."""
@@ -152,9 +188,8 @@ class Proxy:
             request.request_body = outgoing.body
         with request.scope:
             await self._pass_on(outgoing, scope, send)
-        if request.scope.cancelled_caught and not scope[RECORD].status:
-            raise Rejected.with_code("request_cancelled", "the request was cancelled")
-        # A response that has begun is left unfinished: the server breaks the connection.
+        if request.scope.cancelled_caught:
+            await _answer_cancelled(scope)
         return None
 
     async def _pass_on(self, outgoing: Outgoing | PeerRequest, scope: Scope, send: Send) -> None:
@@ -310,6 +345,26 @@ def _pin(requested: Requested, target: str | None) -> None:
 def _shown_as(target: Target | None, name: str) -> str:
     """The name of a model in lists: its id if it is one of ours, else what it was called."""
     return name if target is None or isinstance(target, PeerTarget) else target.id
+
+
+def _tells_of_loading(outgoing: Outgoing, scope: Scope) -> bool:
+    """Whether the stream that was asked for may begin with how the model is loaded."""
+    is_chat = outgoing.path.startswith(b"/v1/chat/completions") and RECORDED_PATH not in scope
+    return is_chat and outgoing.model.send_loading_state
+
+
+async def _answer_cancelled(scope: Scope) -> None:
+    """Tell a client that somebody else has ended its request, if it still can be told.
+
+    Raises `Rejected` while nothing has been sent. A response that has begun is left unfinished: the server
+    breaks the connection.
+    """
+    answer = ErrorAnswer("request_cancelled", "the request was cancelled")
+    loading: LoadingRelay | None = scope.get(LOADING)
+    if loading is not None:
+        await loading.fail(answer)
+    elif not scope[RECORD].status:
+        raise Rejected(answer)
 
 
 def _note_target(request: InFlightRequest, target: Target, scope: Scope) -> None:

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable
 from typing import Protocol
 
-from swapd.http.errors import request_id
+from swapd.http.errors import ErrorAnswer, Rejected, request_id
 from swapd.http.proxy.headers import headers_for_client
 from swapd.http.record import RECORD, RequestRecord
 from swapd.http.server.asgi import Headers, Scope, Send
@@ -101,6 +101,14 @@ class Relay:
         await self._send({"type": "http.response.body", "body": self._last, "more_body": False})
         if self._announced:
             await self._send({"type": _TRAILERS, "headers": response.trailers, "more_trailers": False})
+
+    async def fail(self, failure: ErrorAnswer) -> None:
+        """Say that there is no answer, or no whole one: raises `Rejected` as long as that can be answered.
+
+        A response that has begun is left without its end, so that the server breaks the connection.
+        """
+        if not self.begun:
+            raise Rejected(failure)
 
     async def _begin(self, response: Incoming) -> None:
         self.begun = True

@@ -40,6 +40,8 @@ class FakeManager:
         """(model, ready_only, queue_timeout_s) of every request that had to wait."""
         self.again = 0
         self.held: list[Lease] = []
+        self.tickets: list[Lease] = []
+        """Of those who wanted to know that they have to wait."""
         self.granted = 0
         self._gate = trio.Event()
         self._callbacks: list[Callable[[ManagerEvent], None]] = []
@@ -48,11 +50,19 @@ class FakeManager:
         return self._grant(model) if self.ready and not self.refusals else None
 
     async def acquire(
-        self, model: str, *, ready_only: bool = False, queue_timeout_s: float | None = None
+        self,
+        model: str,
+        *,
+        ready_only: bool = False,
+        queue_timeout_s: float | None = None,
+        on_waiting: Callable[[Lease], None] | None = None,
     ) -> Lease:
         self.asked.append((model, ready_only, queue_timeout_s))
         if ready_only and not self.ready:
             raise Refused(Refusal(RefusalCode.MODEL_NOT_LOADED, f"model {model} is not loaded"))
+        if on_waiting is not None and not self.ready and not self.refusals:
+            self.tickets.append(Lease(self, model))  # type: ignore[arg-type]
+            on_waiting(self.tickets[-1])
         await self._admit()
         return self._grant(model)
 
@@ -99,6 +109,8 @@ class FakeManager:
             raise Refused(self.refusals.pop(0))
         if not self.ready:
             await self._gate.wait()
+            if self.refusals:
+                raise Refused(self.refusals.pop(0))
 
     def _grant(self, model: str, lease: Lease | None = None) -> Lease:
         lease = lease or Lease(self, model)  # type: ignore[arg-type]
