@@ -26,7 +26,7 @@ from swapd.http.paths import location, raw_path
 from swapd.http.proxy.bodies import passing_body
 from swapd.http.proxy.dispatch import Dispatcher, Outgoing
 from swapd.http.proxy.filters import FilterTable, NotJson
-from swapd.http.proxy.forms import first_value
+from swapd.http.proxy.forms import first_value, without_unreadable
 from swapd.http.proxy.headers import headers_for_peer, headers_for_upstream
 from swapd.http.proxy.instances import Instances
 from swapd.http.proxy.loading import LOADING, Loading, LoadingRelay
@@ -381,7 +381,7 @@ def _outgoing(
     method = scope["method"].encode("ascii")
     if isinstance(target, PeerTarget):
         own_headers = headers_for_peer(headers, target.peer.api_key)
-        return PeerRequest(target, method, path, query, own_headers, body)
+        return PeerRequest(target, method, path, without_unreadable(query), own_headers, body)
     return Outgoing(target, method, path, query, headers, body)
 
 

@@ -147,3 +147,45 @@ def test_given_any_object_when_edited_then_it_means_what_a_dictionary_would(
         assert json.loads(set_value(body, path, encode(value))) == nested
     expected.pop(outer)
     assert json.loads(delete_value(edited, Path.parse(escaped(outer)))) == expected
+
+
+fragments = st.lists(
+    st.sampled_from(
+        [
+            b"{",
+            b"}",
+            b"[",
+            b"]",
+            b",",
+            b":",
+            b'"a"',
+            b'"model"',
+            b'"',
+            b"\\",
+            b"1e400",
+            b"null",
+            b" ",
+            b"\xff",
+            b"-",
+        ]
+    )
+    | st.binary(max_size=3),
+    max_size=24,
+).map(b"".join)
+
+
+@given(fragments, st.sampled_from(["a", "a.b", "a.0", "a.-1", "a.#.b", "model", "x"]))
+def test_given_any_bytes_when_edited_then_the_answer_is_an_edit_or_an_error_of_ours(
+    body: bytes, key: str
+) -> None:
+    path = Path.parse(key)
+    try:
+        edited = set_value(b"{" + body, path, b"1")
+        delete_value(edited, path)
+    except (NotJson, EditError):
+        return
+    try:
+        before = json.loads(b"{" + body)
+    except (ValueError, UnicodeDecodeError):
+        return  # a sloppy document may become anything but a crash
+    assert isinstance(json.loads(edited), dict), before
