@@ -51,6 +51,25 @@ def llama_command(model: Path, *flags: str) -> str:
     return f"{shlex.join(words)} --port ${{PORT}} {shlex.join(flags)}"
 
 
+_STAND_IN = """\
+#!/bin/sh
+port=0
+while [ $# -gt 0 ]; do
+    case $1 in
+        --port) port=$2 ;;
+        --port=*) port=${1#--port=} ;;
+    esac
+    shift
+done
+exec %s --port "$port"
+"""
+
+
+def stand_in_script(*flags: str) -> str:
+    """A shell script that is the fake upstream on the port it is told, whatever else it is told."""
+    return _STAND_IN % shlex.join([sys.executable, "-m", "swapd.testing.upstream", *flags])
+
+
 class Daemon:
     """A running daemon; made by `run_daemon` or `run_swapd`.
 

@@ -1,12 +1,13 @@
 """pytest fixtures; `pytest_plugins = ["swapd.testing.fixtures"]` in a `conftest.py` brings them in.
 
-Needs pytest-trio. The vocabulary: `clock` (virtual time), `upstream` (a fake model server in this process),
-`daemon` (a real `swapd serve`), `tiny_model` (a GGUF file). After every test it is checked that no process
-is left.
+Needs pytest-trio. The vocabulary: `daemon` (a real `swapd serve`), `upstream` (a fake model server in this
+process), `stand_in` (a fake model server in the place of a program), `tiny_model` (a GGUF file), `clock`
+(virtual time). After every test it is checked that no process is left.
 """
 
 from __future__ import annotations
 
+import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from itertools import count
 from pathlib import Path
@@ -16,7 +17,7 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from swapd.testing.daemon import Daemon, run_daemon
+from swapd.testing.daemon import Daemon, run_daemon, stand_in_script
 from swapd.testing.gguf import Kind, write_tiny_model
 from swapd.testing.processes import child_processes, kill_processes, reap_children
 from swapd.testing.upstream.local import LocalUpstream, serve_upstream
@@ -63,6 +64,25 @@ async def daemon(tmp_path: Path) -> AsyncIterator[StartDaemon]:
 
         yield start
         ending.set()
+
+
+@pytest.fixture
+def stand_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Puts the fake upstream in the place of a program: `stand_in("llama-server", "--load", "1s")`.
+
+    Whoever then looks that name up in PATH, as daemons started later do, finds a program that heeds
+    `--port N` among its arguments, and does what the given flags say.
+    """
+    directory = tmp_path / "stand-ins"
+
+    def place(name: str, *flags: str) -> None:
+        directory.mkdir(exist_ok=True)
+        (directory / name).write_text(stand_in_script(*flags))
+        (directory / name).chmod(0o755)
+        if str(directory) not in os.environ["PATH"].split(os.pathsep):
+            monkeypatch.setenv("PATH", f"{directory}{os.pathsep}{os.environ['PATH']}")
+
+    return place
 
 
 @pytest.fixture(scope="session")
