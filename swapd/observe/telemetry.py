@@ -6,11 +6,15 @@ Nothing in here may slow a request or fail one. Everything that takes time happe
 from __future__ import annotations
 
 from collections.abc import Callable
+from http import HTTPStatus
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import trio
+
 from swapd.observe.activity.settings import StoreSettings
 from swapd.observe.activity.store import ActivityStore
+from swapd.observe.captures import CaptureRules, Captures, capture_of
 from swapd.observe.events import EventHub
 from swapd.observe.inflight import InFlight, InFlightRequest
 from swapd.observe.recorder import outcome_of, row_of, tap_for
@@ -20,6 +24,7 @@ if TYPE_CHECKING:
     from swapd.observe.activity.row import ActivityRow
     from swapd.observe.inflight import BodyTap
     from swapd.observe.logs import Logs
+    from swapd.observe.tap import Outcome
 
 
 class Telemetry:
@@ -35,6 +40,7 @@ class Telemetry:
         self.in_flight = InFlight(self)
         self.events = EventHub(self.in_flight, lambda text: logs.proxy.warn(text, event="events.dropped"))
         self.activity = ActivityStore(store_settings(config), self._report)
+        self.captures = Captures(CaptureRules.from_config(config))
         self.shown: Callable[[ActivityRow], Any] = lambda row: {"id": row.id}
         """A row as events show it; whoever knows sets this."""
 
@@ -46,12 +52,15 @@ class Telemetry:
         """From the next request on do as this configuration says."""
         if store_settings(config) != store_settings(self._config):
             self.activity.change(store_settings(config))
+        self.captures.apply(CaptureRules.from_config(config))
         self._config = config
         self._generation = generation
 
     async def run(self) -> None:
         """Do what is done later and together, until cancelled. Sleeps while nobody watches."""
-        await self.events.run()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self.events.run)
+            nursery.start_soon(self.captures.run)
 
     def close(self) -> None:
         """Write out what is left; takes two seconds at most."""
@@ -66,7 +75,8 @@ class Telemetry:
         self.events.request_changed(request)
         if not request.recorded:
             return None
-        tap = request.tap = tap_for(request, 0)
+        rules = self.captures.rules
+        tap = request.tap = tap_for(request, rules.most_of_a_body if rules.wants(request) else 0)
         return tap.feed
 
     def on_end(self, request: InFlightRequest) -> None:
@@ -77,11 +87,22 @@ class Telemetry:
 
     def _record(self, request: InFlightRequest) -> None:
         sessions = self._config.ui.activity.session_headers
-        row = row_of(request, outcome_of(request), session_headers=sessions, generation=self._generation)
+        outcome = outcome_of(request)
+        row = row_of(request, outcome, session_headers=sessions, generation=self._generation)
         id = self.activity.add(row)
+        if self._is_captured(request, outcome):
+            self.captures.add(id, capture_of(request, request.tap, self.captures.rules))
         self.events.publish("activity", {"id": id})
         if self.events.wants("metrics"):
             self.events.publish("metrics", [self.shown(row)])
+
+    def _is_captured(self, request: InFlightRequest, outcome: Outcome) -> bool:
+        if not outcome.readable or not self.captures.rules.wants(request):
+            return False
+        model = self._config.models.get(request.model)
+        if model is not None and model.captures is False:
+            return False
+        return request.progress.status != HTTPStatus.OK or request.progress.bytes_sent > 0
 
     def _report(self, level: str, text: str) -> None:
         (self._log.error if level == "error" else self._log.info)(text, event="store.trouble")

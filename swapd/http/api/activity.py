@@ -72,7 +72,7 @@ async def all_rows(control: Control, request: Request) -> Response:
 
 def shown(control: Control, row: ActivityRow) -> dict[str, Any]:
     """A row as the API shows it, with whether there is a capture now."""
-    return as_json(row, has_capture=False)
+    return as_json(row, has_capture=row.id in control.telemetry.captures)
 
 
 class Download:
@@ -137,7 +137,7 @@ _FORM_OF: Final = {"text/csv": "csv", "application/x-ndjson": "jsonl"}
 
 
 def _filters(control: Control, given: Parameters) -> Filters:
-    return parse_filters(given)
+    return parse_filters(given, control.telemetry.captures.ids() if given.one("has_capture") else ())
 
 
 def _within_window(control: Control, filters: Filters, window: str) -> Filters:

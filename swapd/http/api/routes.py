@@ -11,6 +11,7 @@ from starlette.routing import Route, Router
 from swapd.http.answers import not_found
 from swapd.http.api import (
     activity,
+    captures,
     configuration,
     events,
     health,
@@ -48,6 +49,8 @@ ROUTES: Final[Mapping[str, Mapping[str, Handler]]] = {
     "/api/config/status": {"GET": configuration.status},
     "/api/config/reload": {"POST": configuration.reload},
     "/api/config/effective": {"GET": configuration.effective},
+    "/api/captures/{id}": {"GET": captures.capture},
+    "/api/captures/{id}/{part}": {"GET": captures.part},
     "/api/metrics": {"GET": activity.all_rows},
     "/api/metrics/activity": {"GET": activity.page},
     "/api/metrics/stats": {"GET": activity.stats},
