@@ -24,6 +24,7 @@ from swapd.config.problems import KeyPath, listed, quoted
 _FILE_FLAGS = frozenset({"-m", "--model", "-mm", "--mmproj", "-md", "--model-draft", "--lora"})
 _MODEL_SUFFIXES = (".gguf", ".safetensors")
 _CONTAINERS = frozenset({"docker", "podman", "nerdctl", "apptainer", "ssh"})
+_MANY = 50  # of those at one address that are looked at in pairs
 _LOCAL_HOSTS = frozenset({"localhost", "127.0.0.1", "::1", "0.0.0.0"})
 
 
@@ -108,24 +109,24 @@ def _short_ttls(config: Config) -> Iterator[Advice]:
 
 
 def _proxies(config: Config) -> Iterator[Advice]:
-    fixed: dict[str, list[str]] = {}
+    at: dict[str, list[str]] = {}
     for id, model in config.models.items():
         parts = urlsplit(model.proxy)
         try:
             port = parts.port
         except ValueError:
             continue
-        if model.port is None:
-            fixed.setdefault(f"{parts.hostname}:{port}", []).append(id)
-        elif parts.hostname in _LOCAL_HOSTS and port != model.port:
+        is_local = parts.hostname in _LOCAL_HOSTS
+        at.setdefault(f"{'localhost' if is_local else parts.hostname}:{port}", []).append(id)
+        if model.port is not None and is_local and port != model.port:
             yield Advice(
                 "proxy-port",
                 ("models", id, "proxy"),
                 f"cmd of model {quoted(id)} uses ${{PORT}}, but its proxy is at port {port or 80}",
                 "write ${PORT} in proxy, or remove proxy",
             )
-    for address, ids in fixed.items():
-        for one, other in combinations(ids, 2):
+    for address, ids in at.items():
+        for one, other in combinations(ids[:_MANY], 2):
             if may_overlap(one, other, config.routing, config.models):
                 yield Advice(
                     "proxy-shared",

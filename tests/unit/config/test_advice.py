@@ -122,3 +122,17 @@ def test_nothing_is_remarked_where_nothing_is_odd(text: str, tmp_path: Path) -> 
 def test_a_store_that_is_no_database_is_passed_over(tmp_path: Path) -> None:
     (tmp_path / "s.db").write_text("not a database")
     assert remarks(tmp_path, PREAMBLE + "store: {path: STORE}\n") == []
+
+
+def test_a_fixed_port_that_another_model_is_assigned_is_remarked(tmp_path: Path) -> None:
+    # Given a model at a port of its own choosing, which is also the first that swapd assigns
+    text = (
+        'models:\n  owl: {cmd: sh, proxy: "http://127.0.0.1:5800"}\n  wren: {cmd: "sh ${PORT}"}\n'
+        "groups: {g: {swap: false, members: [owl, wren]}}\n"
+    )
+
+    # Then that is said of the two
+    (problem,) = remarks(tmp_path, text)
+    assert problem.code == "proxy-shared"
+    assert "owl" in problem.message
+    assert "localhost:5800" in problem.message

@@ -37,12 +37,12 @@ FILES = ("ports", "macros", "environment", "values", "routing", "peers", "errors
 DOCUMENTS = [case.document for name in FILES for case in read_cases(f"{name}.cases")]
 DOCUMENTS += [path.read_text() for path in EXAMPLES]
 
-EXAMPLES_RUN = int(os.environ.get("SWAPD_TEST_EXAMPLES", "100"))
+EXAMPLES_RUN = int(os.environ.get("SWAPD_TEST_EXAMPLES", "50"))
 """How many inputs a property is tried on; more by hand: SWAPD_TEST_EXAMPLES=20000."""
 
 QUIET = (HealthCheck.too_slow, HealthCheck.filter_too_much)
 bounded = settings(max_examples=EXAMPLES_RUN, deadline=None, suppress_health_check=QUIET)
-bounded_more = settings(bounded, max_examples=max(1, EXAMPLES_RUN // 4))
+bounded_more = settings(bounded, max_examples=max(1, EXAMPLES_RUN // 3))
 
 
 def trees() -> list[Any]:
