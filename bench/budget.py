@@ -106,6 +106,11 @@ def _slowest_stream_ratio(results: Results) -> float | None:
     return min((ratio for ratio in ratios if ratio is not None), default=None)
 
 
+def _wait_to_bound(results: Results) -> float | None:
+    wait, bound = (results.value(f"fairness/{name}", "ms", SWAPD) for name in ("wait", "bound"))
+    return None if wait is None or not bound else wait / bound
+
+
 BUDGETS: tuple[Budget, ...] = (
     Budget("CPU per request, 8 connections, to plain", 0.16, "×", False, _ratio("requests/8", "cpu_us")),
     Budget("CPU per request, 64 connections, to plain", 0.08, "×", False, _ratio("requests/64", "cpu_us")),
@@ -137,6 +142,10 @@ BUDGETS: tuple[Budget, ...] = (
     ),
     Budget("CPU per paced chunk", 55, "µs", False, _own("paced", "cpu_us"), cpu_bound=True),
     Budget("memory per open stream", 32, "KB", False, _own("open streams", "bytes", KB)),
+    Budget(
+        "a decision of a policy, worst", 1000, "µs", False, _worst("decide/matrix", "cpu_us"), cpu_bound=True
+    ),
+    Budget("wait behind a busy model, to what is promised", 1.0, "×", False, _wait_to_bound),
     Budget("cold start beyond the model's own time, worst", 30, "ms", False, _worst("cold/", "ms")),
     Budget("swap beyond the models' own time, worst", 30, "ms", False, _worst("swap/", "ms")),
     Budget("idle memory", 45, "MB", False, _own("idle", "bytes", MB)),

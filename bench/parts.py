@@ -7,7 +7,7 @@ from typing import Final
 
 from attrs import frozen
 
-from bench import config_load, footprint, memory, readiness, speed, streams, throughput
+from bench import config_load, decisions, fairness, footprint, memory, readiness, speed, streams, throughput
 from bench.results import Results
 from bench.scale import Scale
 from bench.targets import Target, running
@@ -74,6 +74,13 @@ def _readiness(bench: Bench) -> None:
         readiness.measure(bench.proxies, bench.scale, bench.results)
 
 
+def _scheduling(bench: Bench) -> None:
+    for target in bench.targets:
+        if target.name == "swapd":
+            decisions.measure(target, bench.scale, bench.results)
+            fairness.measure(target, bench.tools, bench.scale, bench.results)
+
+
 def _memory(bench: Bench) -> None:
     with running(bench.targets):
         memory.measure(bench.proxies, bench.scale, bench.results)
@@ -88,5 +95,6 @@ PARTS: Final[Mapping[str, Part]] = {
     "streams": _streams,
     "readiness": _readiness,
     "memory": _memory,
+    "scheduling": _scheduling,
 }
 """In the order in which they run. `speed` always does: it tells how to read the absolute figures."""

@@ -34,6 +34,8 @@ class Lifecycle:
         self._context = context
         self._next_gen = 1
         self.models = {id: ModelRecord(id, models[id]) for id in sorted(models)}
+        self.running: set[str] = set()
+        """The models in a running state; never to be iterated over unsorted."""
 
     def add(self, id: str, rules: ModelRules) -> None:
         self.models[id] = ModelRecord(id, rules)
@@ -92,6 +94,10 @@ class Lifecycle:
         old = record.state
         check_transition(record.id, old, new)
         record.state = new
+        if record.running:
+            self.running.add(record.id)
+        else:
+            self.running.discard(record.id)
         if old is ModelState.READY:
             for timer in ("ttl", "stable", "min_loaded", "condemned"):
                 self._context.timers.clear((timer, record.id))

@@ -32,7 +32,7 @@ class Swaps:
 
     def view_for(self, target: str, *, and_running: Iterable[str] = ()) -> View:
         """What runs, or will by the swaps under way, without the target itself."""
-        running = {id for id, record in self._lifecycle.models.items() if record.running}
+        running = set(self._lifecycle.running)
         running.update(swap.target for swap in self.active.values() if not swap.aborted)
         running.update(and_running)
         running.discard(target)

@@ -8,15 +8,18 @@ only what is asked for is started.
 To start T while R runs, the candidates are all sets that hold T; the one that costs least wins, where the
 cost is the sum over the members of R that are not in it; of equals the first. T in no set runs alone.
 
-The family multiplies with every `&`, so it is never written out. A decision only needs each set's
-*projection* on T and R, as a bit mask, and of those only the maximal ones: costs are positive, so a smaller
-mask always costs more. Parts without any of these models all project to the empty mask and are not even
-looked at."""
+The family multiplies with every `&`, so it is never written out. A decision only needs what each set holds of
+T and R: its *projection*, a bit mask. And it only needs the best one: of a choice the best of its parts; of a
+conjunction whose parts have no model of the question in common, the best of each part together. Parts without
+any model of the question are not even looked at. Only where parts of a conjunction share models are their
+projections written out and combined, without those that are a subset of another: costs are positive, so a
+smaller mask is never better."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
+from itertools import pairwise
 
 from msgspec import Struct, field
 
@@ -57,6 +60,40 @@ Masks = tuple[int, ...]
 
 EMPTY: Masks = (0,)
 
+TARGET = 1
+"""The bit of the target."""
+
+Choice = tuple[int, int]
+"""What a set keeps, as (sum of the costs of what it holds, mask)."""
+
+
+class _Question:
+    """Which models a decision is about, and what is known so far. The mutable state is what is known."""
+
+    def __init__(self, target: str, running: Sequence[str], costs: Mapping[str, int]) -> None:
+        self.target = target
+        self.bits = {target: TARGET} | {model: 2 << index for index, model in enumerate(running)}
+        self.memo: dict[tuple[int, bool], Choice | None] = {}
+        self.projections: dict[int, Masks] = {}
+        self._models = frozenset(self.bits)
+        self._weights = {self.bits[model]: costs.get(model, 1) for model in running}
+
+    def choice(self, models: frozenset[str]) -> Choice:
+        """What the set of these models keeps."""
+        mask = 0
+        for model in self._models & models:
+            mask |= self.bits[model]
+        return self.weight(mask), mask
+
+    def weight(self, mask: int) -> int:
+        """What it would cost to evict what is in the mask; the target counts nothing."""
+        total, rest = 0, mask & ~TARGET
+        while rest:
+            bit = rest & -rest
+            total += self._weights[bit]
+            rest ^= bit
+        return total
+
 
 class _Node(Struct, frozen=True, eq=False):
     """An expression made ready for questions: which models occur below it, and in which parts."""
@@ -66,6 +103,58 @@ class _Node(Struct, frozen=True, eq=False):
     parts: tuple[_Node, ...]
     support: frozenset[str]
     parts_with: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    single: bool = True
+    """There is one set in the family: all models of `support`."""
+
+    def best(self, question: _Question, *, with_target: bool) -> Choice | None:
+        """The set of this family that keeps most, the first of equals; None if it must hold the target and
+        none does.
+        """
+        key = (id(self), with_target)
+        if key not in question.memo:
+            question.memo[key] = self._find_best(question, with_target)
+        return question.memo[key]
+
+    def _find_best(self, question: _Question, with_target: bool) -> Choice | None:
+        if with_target and question.target not in self.support:
+            return None
+        if self.single:
+            return question.choice(self.support)
+        relevant = self._relevant_parts(question.bits)
+        if not self.all_of:
+            return _first_best(
+                self.parts[index].best(question, with_target=with_target) for index in relevant
+            )
+        kept, union = 0, 0
+        for component in self._components(relevant, question.bits):
+            must = with_target and any(question.target in self.parts[index].support for index in component)
+            best = self._best_of_component(component, question, must)
+            if best is None:
+                return None
+            kept, union = kept + best[0], union | best[1]
+        return kept, union
+
+    def _best_of_component(
+        self, component: Sequence[int], question: _Question, with_target: bool
+    ) -> Choice | None:
+        if len(component) == 1:
+            return self.parts[component[0]].best(question, with_target=with_target)
+        masks = self._product(component, question.bits, question.projections)
+        return _first_best(
+            (question.weight(mask), mask) for mask in masks if mask & TARGET or not with_target
+        )
+
+    def _components(self, relevant: Sequence[int], models: Iterable[str]) -> list[list[int]]:
+        """The relevant parts, those together that share a model of the question, directly or over others."""
+        component_of = {index: [index] for index in relevant}
+        for model in models:
+            sharing = self.parts_with.get(model, ())
+            for one, other in pairwise(sharing):
+                into, joined = component_of[one], component_of[other]
+                if into is not joined:
+                    into += joined
+                    component_of.update(dict.fromkeys(joined, into))
+        return list({id(component): sorted(component) for component in component_of.values()}.values())
 
     def project(self, bits: Mapping[str, int], memo: dict[int, Masks]) -> Masks:
         """The maximal masks of this family over the models in `bits`."""
@@ -93,6 +182,14 @@ class _Node(Struct, frozen=True, eq=False):
         return _maximal(masks) if masks else EMPTY
 
 
+def _first_best(choices: Iterable[Choice | None]) -> Choice | None:
+    best: Choice | None = None
+    for choice in choices:
+        if choice is not None and (best is None or choice[0] > best[0]):
+            best = choice
+    return best
+
+
 def _maximal(masks: Iterable[int]) -> Masks:
     """Each mask once, in order of first appearance, without those that are a subset of another."""
     distinct = dict.fromkeys(masks)
@@ -116,10 +213,11 @@ class MatrixPolicy:
         expressions = dict(sets)
         compiled: dict[str, _Node] = {}
         self._sets = [(name, _compile(Reference(name), expressions, compiled)) for name, _ in sets]
-        self._sets_with: dict[str, list[int]] = {}
+        self._sets_with: dict[str, int] = {}
+        """In which sets a model occurs, as a bit mask."""
         for index, (_, node) in enumerate(self._sets):
             for model in node.support:
-                self._sets_with.setdefault(model, []).append(index)
+                self._sets_with[model] = self._sets_with.get(model, 0) | 1 << index
         self._decide = lru_cache(CACHED_DECISIONS)(self._decide_uncached)
 
     def evict(self, target: str, view: View) -> tuple[str, ...]:
@@ -139,27 +237,38 @@ class MatrixPolicy:
     def can_coexist(self, models: Iterable[str]) -> bool:
         """Whether some set holds all of these models."""
         wanted = list(dict.fromkeys(models))
-        bits = {model: 1 << index for index, model in enumerate(wanted)}
-        everything = (1 << len(wanted)) - 1
-        memo: dict[int, Masks] = {}
-        return any(everything in node.project(bits, memo) for _, node in self._sets)
+        if not wanted:
+            return bool(self._sets)
+        target, *others = wanted
+        question = _Question(target, others, {})
+        bests = (node.best(question, with_target=True) for _, node in self._candidates(target, others))
+        return any(best is not None and best[0] == len(others) for best in bests)
 
     def _decide_uncached(self, target: str, running: tuple[str, ...]) -> tuple[tuple[str, ...], str | None]:
-        bits = {target: 1} | {model: 2 << index for index, model in enumerate(running)}
-        best_cost, best_mask, winner = sum(map(self._cost, running)) + 1, 1, None
-        memo: dict[int, Masks] = {}
-        for index in self._sets_with.get(target, ()):
-            name, node = self._sets[index]
-            for mask in node.project(bits, memo):
-                if not mask & 1:
-                    continue
-                cost = sum(self._cost(model) for model in running if not mask & bits[model])
-                if cost < best_cost:
-                    best_cost, best_mask, winner = cost, mask, name
-        return tuple(model for model in running if not best_mask & bits[model]), winner
+        question = _Question(target, running, self._costs)
+        kept, kept_mask, winner = -1, 0, None
+        for name, node in self._candidates(target, running):
+            best = node.best(question, with_target=True)
+            if best is not None and best[0] > kept:
+                (kept, kept_mask), winner = best, name
+        return tuple(model for model in running if not kept_mask & question.bits[model]), winner
 
-    def _cost(self, model: str) -> int:
-        return self._costs.get(model, 1)
+    def _candidates(self, target: str, running: Iterable[str]) -> Iterator[tuple[str, _Node]]:
+        """The sets that may decide: those with the target that hold something that runs, and the first."""
+        with_target = self._sets_with.get(target, 0)
+        with_both = 0
+        for model in running:
+            with_both |= self._sets_with.get(model, 0)
+        wanted = with_target & with_both | _lowest(with_target)
+        while wanted:
+            lowest = _lowest(wanted)
+            wanted ^= lowest
+            yield self._sets[lowest.bit_length() - 1]
+
+
+def _lowest(bits: int) -> int:
+    """The lowest bit that is set."""
+    return bits & -bits
 
 
 def _compile(expression: Expression, sets: Mapping[str, Expression], compiled: dict[str, _Node]) -> _Node:
@@ -177,4 +286,6 @@ def _compile(expression: Expression, sets: Mapping[str, Expression], compiled: d
                 for model in node.support:
                     parts_with.setdefault(model, []).append(index)
             frozen_parts = {model: tuple(indexes) for model, indexes in parts_with.items()}
-            return _Node(isinstance(expression, AllOf), None, nodes, frozenset(parts_with), frozen_parts)
+            all_of = isinstance(expression, AllOf)
+            single = all(node.single for node in nodes) and (all_of or len(nodes) == 1)
+            return _Node(all_of, None, nodes, frozenset(parts_with), frozen_parts, single)

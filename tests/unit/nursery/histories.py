@@ -1,8 +1,8 @@
 """Random histories of the decision core, played out in a `World` that checks every promise after every step.
 
-A history is a seed, which makes the configuration, and a list of numbers, each of which is a step: its low
-byte says what happens, the rest to whom. So hypothesis can shorten a history that fails, plain random numbers
-can play a million of them, and a failure can be told in two lines.
+A history is a seed, which makes the configuration and says how eventful the day is, and a list of numbers,
+each of which is a step: what happens, and to whom. So hypothesis can shorten a history that fails, plain
+random numbers can play a million of them, and a failure can be told in two lines.
 
     python -m tests.unit.nursery.histories --minutes 30 [--steps 120] [--seed 1]
 
@@ -39,7 +39,7 @@ T = TypeVar("T")
 
 def random_rules(random: Random) -> ModelRules:
     return ModelRules(
-        ttl_s=random.choice([0.0, 5.0, 60.0]),
+        ttl_s=random.choice([0.0, 5.0, 5.0, 60.0]),
         unload_timeout_s=random.choice([1.0, 10.0]),
         concurrency_limit=random.choice([1, 2, 10, 10]),
         priority=random.randint(-1, 1),
@@ -112,13 +112,18 @@ class History:
         random = Random(seed)
         self.world = World(random_models(random, all_of_them=True), random_settings(random))
         self.story: list[str] = []
+        self._table = _TABLES[seed % 2]
 
     def step(self, number: int) -> None:
-        """Let happen what the number says, if it can happen now."""
-        verb = _TABLE[number & 0xFF]
-        done = verb(self, number >> 8)
-        if done is not None:
-            self.story.append(f"t={self.world.now:g}: {verb.__name__} {done}")
+        """Let happen what the number says, or if that cannot happen now, what would come next anyway."""
+        pick, row = divmod(number, len(self._table))
+        if row == 0:
+            return  # what a history is shortened with
+        for verb in (self._table[row], *_WHAT_COMES_NEXT):
+            done = verb(self, pick)
+            if done is not None:
+                self.story.append(f"t={self.world.now:g}: {verb.__name__} {done}")
+                return
 
     def end(self) -> None:
         self.story.append("end")
@@ -126,11 +131,8 @@ class History:
 
     # Each verb takes a number to choose by, and returns what it did, or None if it was not possible.
 
-    def nothing(self, pick: int) -> None:
-        """What a history is shortened with."""
-
     def request(self, pick: int) -> str:
-        model, hot = NAMES[pick % 4], bool(pick & 4)
+        model, hot = "aaabbcd"[pick % 7], pick // 7 % 4 > 0
         self.world.request(model, hot=hot)
         return f"{model} {'directly' if hot else ''}"
 
@@ -205,7 +207,7 @@ class History:
         return f"{model} #{gen}"
 
     def time_passes(self, pick: int) -> str:
-        seconds = (0.1, 1.0, 4.0, 30.0)[pick % 4]
+        seconds = (0.1, 1.0, 2.5, 5.0, 20.0)[pick % 5]
         self.world.advance(seconds)
         return f"{seconds} s"
 
@@ -242,10 +244,8 @@ class History:
         self.world.catch_up()
         return ""
 
-    def shut_down(self, pick: int) -> str | None:
-        if pick % 8:
-            return None
-        self.world.shut_down(drain_s=(2.0, 30.0)[pick // 8 % 2])
+    def shut_down(self, pick: int) -> str:
+        self.world.shut_down(drain_s=(2.0, 30.0)[pick % 2])
         return ""
 
 
@@ -266,31 +266,64 @@ def _do(pick: int, candidates: Sequence[T], do: Callable[[T], object]) -> str | 
     return str(chosen)
 
 
-_WEIGHTS = {
+_CALM = {
     History.request: 60,
-    History.request_with_options: 10,
+    History.request_with_options: 6,
+    History.disconnect: 8,
+    History.finish: 60,
+    History.becomes_ready: 45,
+    History.stop_completes: 30,
+    History.time_passes: 40,
+    History.requeue: 4,
+    History.unload: 2,
+    History.load: 1,
+    History.reload: 2,
+    History.lag: 3,
+    History.catch_up: 5,
+    History.leader_exits: 1,
+    History.process_ends: 1,
+}
+"""Days on which models load, serve and take each other's places."""
+
+_WILD = {
+    **_CALM,
     History.disconnect: 14,
-    History.finish: 34,
-    History.requeue: 6,
+    History.finish: 40,
+    History.requeue: 8,
     History.spawned: 3,
-    History.becomes_ready: 28,
     History.start_times_out: 5,
-    History.cannot_spawn: 2,
-    History.stop_completes: 20,
+    History.cannot_spawn: 3,
     History.process_ends: 8,
-    History.leader_exits: 4,
-    History.falls_silent: 3,
+    History.leader_exits: 5,
+    History.falls_silent: 4,
     History.stop_refuses: 3,
     History.stale_report: 4,
-    History.time_passes: 18,
+    History.time_passes: 24,
     History.unload: 8,
-    History.load: 3,
+    History.load: 4,
     History.reload: 6,
-    History.lag: 5,
-    History.catch_up: 8,
-    History.shut_down: 3,
+    History.lag: 6,
+    History.shut_down: 1,
 }
-_TABLE = [History.nothing, *(verb for verb, weight in _WEIGHTS.items() for _ in range(weight))]
+"""Days on which everything happens."""
+
+Verb = Callable[[History, int], str | None]
+
+_WHAT_COMES_NEXT: tuple[Verb, ...] = (
+    History.becomes_ready,
+    History.stop_completes,
+    History.finish,
+    History.request,
+)
+
+
+def _table(weights: dict[Verb, int]) -> list[Verb]:
+    """Each verb as often as it weighs; the first row stays empty."""
+    verbs = [verb for verb, weight in weights.items() for _ in range(weight)]
+    return [verbs[0], *verbs]
+
+
+_TABLES = _table(_CALM), _table(_WILD)
 
 
 # -- playing -----------------------------------------------------------------------------------------------

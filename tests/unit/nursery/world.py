@@ -418,6 +418,9 @@ class World:
         record = self.core.records[model]
         if record.leased and not self.instances[model, gen].stopping:
             self._check_may_be_cut(model, reason, event)
+        if reason is StopReason.RELOADED:
+            same = model in self.models and record.launch == self.models[model].launch
+            assert not same, "stopped by a reload that did not change it"
         if reason is StopReason.IDLE:
             assert record.rules.ttl_s and self.now >= record.last_use + record.rules.ttl_s, (
                 "unloaded too early"
@@ -515,7 +518,8 @@ class World:
         self._check_queue()
         if self.drained:
             assert not self.instances
-            assert not any(t.slot is Slot.WAITING and t.record is not None for t in self._open)
+            assert not self.core.queue
+            assert not self.core.swaps
             assert self.core.next_deadline() == inf
 
     def _check_places(self) -> None:
@@ -546,12 +550,16 @@ class World:
                 del self._open[ticket]  # it had its end, and can come up nowhere any more
 
     def _check_records(self) -> None:
+        running = {id for id, state in self.states.items() if state in RUNNING}
+        assert self.core._lifecycle.running == running
         for id, record in self.core.records.items():
             assert record.state is self.states[id]
             assert (record.state in RUNNING) == self.live(id), f"{id}: state and process disagree"
             assert all(ticket.gen == record.gen for ticket in record.leased)
             if record.leased:
                 assert record.state in (ModelState.READY, ModelState.STOPPING)
+            if record.leased and record.state is ModelState.READY:
+                assert self.now <= self._condemned_until.get(id, inf), f"{id} has been condemned for too long"
             idle = record.state is ModelState.READY and not record.leased and id not in self.core.swaps
             if idle and record.rules.ttl_s and not record.exited:
                 # The timer may be early, and then looks again; it must not be late or missing.

@@ -65,6 +65,24 @@ def test_a_product_of_a_million_sets_is_decided_without_writing_it_out() -> None
     assert policy.evict("c7", View(running)) == ("c3",)
 
 
+def test_a_product_is_not_written_out_even_if_everything_runs() -> None:
+    """As may be after a reload: 200 models run side by side, and from now on one of each 20 may."""
+    factors = [any_of(*(f"{letter}{n:02}" for n in range(20))) for letter in "abcdefghij"]
+    everything = tuple(f"{letter}{n:02}" for letter in "abcdefghij" for n in range(20))
+    policy = MatrixPolicy([("all", AllOf(tuple(factors)))], {"b07": 5})
+    evicted = policy.evict("c19", View(tuple(model for model in everything if model != "c19")))
+    kept = sorted(set(everything) - set(evicted))
+    assert kept == ["a00", "b07", "c19", *(f"{letter}00" for letter in "defghij")]
+
+
+def test_parts_that_share_models_are_decided_together() -> None:
+    policy = MatrixPolicy(
+        [("all", AllOf((any_of("a", "b"), any_of("b", "c"), any_of("x", "y"))))], {"c": 3, "y": 2}
+    )
+    assert policy.evict("a", View(tuple("bcxy"))) == ("b", "x")
+    assert policy.evict("b", View(tuple("acxy"))) == ("a", "x")
+
+
 # -- the oracle: write every family out ----------------------------------------------------------------
 
 
