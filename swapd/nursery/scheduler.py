@@ -40,9 +40,7 @@ from swapd.nursery import refusals
 from swapd.nursery.claims import Claims
 from swapd.nursery.context import Context
 from swapd.nursery.events import (
-    CallDone,
     Cancel,
-    Drained,
     Effect,
     Event,
     LeaseDone,
@@ -52,8 +50,6 @@ from swapd.nursery.events import (
     Request,
     Requeue,
     ResetBreaker,
-    Revocation,
-    Revoke,
     Settings,
     Shutdown,
     Slot,
@@ -61,7 +57,6 @@ from swapd.nursery.events import (
     Tick,
     Ticket,
     Unload,
-    UnloadCall,
 )
 from swapd.nursery.leasing import end_reservation, grant, lease, refuse, reject, reserve
 from swapd.nursery.lifecycle import Lifecycle
@@ -79,12 +74,12 @@ from swapd.nursery.reports import (
     StopStuck,
     Unresponsive,
 )
+from swapd.nursery.shutdown import ShutdownCourse
 from swapd.nursery.states import ModelState
 from swapd.nursery.swaps import Swaps
 from swapd.nursery.ticket_queue import TicketQueue
 from swapd.nursery.timers import TimerKey
-
-DRAIN_TIMER: TimerKey = ("drain", "")
+from swapd.nursery.unloads import Unloads
 
 RESTART_PAUSE_MIN_S = 1.0
 """Between a failed start on the daemon's own account and the next, when no breaker prescribes more."""
@@ -102,9 +97,9 @@ class Scheduler:
         self._queue = TicketQueue()
         self._claims = Claims(self._context, self._queue, self._swaps)
         self._reloader = Reloader(self._context, self._lifecycle, self._refuse_everybody)
-        self._calls: list[UnloadCall] = []
+        self._unloads = Unloads(self._context, self._lifecycle, self._refuse_everybody)
+        self._shutdown = ShutdownCourse(self._context, self._lifecycle, self._refuse_everybody)
         self._to_restart: dict[str, None] = {}
-        self._drained = False
         self._sequence = 0
         self._epoch = 0
 
@@ -199,14 +194,14 @@ class Scheduler:
             case LeaseDone(ticket):
                 self._release(ticket)
             case Unload(call):
-                self._unload(call)
+                self._unloads.begin(call)
             case ResetBreaker(model):
                 if model in self.records:
                     self.records[model].breaker.reset()
             case Reload(models, settings):
                 self._reload(models, settings)
             case Shutdown(drain_until):
-                self._shut_down(drain_until)
+                self._shutdown.begin(drain_until)
             case Tick():
                 pass  # the timers have been looked at
             case _:
@@ -379,13 +374,11 @@ class Scheduler:
     def _settle(self) -> None:
         """Do what has become possible, until nothing more is."""
         if self.shutting_down:
-            self._continue_shutdown()
+            self._shutdown.go_on()
         else:
             while self._drain() or self._restart() or self._swaps.abandon_deserted(self._queue.models):
                 pass
-        for call in [call for call in self._calls if not call.pending]:
-            self._calls.remove(call)
-            self._context.emit(CallDone(call))
+        self._unloads.answer()
         self._queue.publish_positions()
 
     def _drain(self) -> bool:
@@ -467,8 +460,7 @@ class Scheduler:
         elif was is ModelState.READY:
             self._crashed(record, ending.message)
         self._lifecycle.pardon(record)
-        for call in self._calls:
-            call.pending.discard(record.id)
+        self._unloads.stopped(record)
         self._swaps.model_stopped(record)
         if record.removed:
             self._lifecycle.drop(record)
@@ -511,24 +503,7 @@ class Scheduler:
             and not self._swaps.is_wanted_away(record.id, self._queue.models)
         )
 
-    # -- unload, reload, shutdown ------------------------------------------------------------------
-
-    def _unload(self, call: UnloadCall) -> None:
-        self._calls.append(call)
-        for id in self.records if call.models is None else sorted(set(call.models)):
-            if (record := self.records.get(id)) is None:
-                continue
-            if call.models is not None:
-                record.breaker.reset()
-            self._context.timers.clear(("restart", id))
-            self._refuse_everybody(record, refusals.unloaded(id), StopReason.UNLOADED)
-            if not record.running:
-                continue
-            call.pending.add(id)
-            if call.drain and record.leased and record.state is ModelState.READY:
-                self._lifecycle.condemn(record, StopReason.UNLOADED, call.timeout_s)
-            else:
-                self._lifecycle.stop(record, StopReason.UNLOADED, call.timeout_s)
+    # -- reload ------------------------------------------------------------------------------------
 
     def _reload(self, models: Mapping[str, ModelRules], settings: Settings) -> None:
         if self.shutting_down:
@@ -539,37 +514,3 @@ class Scheduler:
         self._queue.reprioritise({id: record.rules.priority for id, record in self.records.items()})
         for id in self._queue.models:
             self._claims.watch(id, self.records[id].rules.max_wait_s)
-
-    def _shut_down(self, drain_until: float) -> None:
-        if self._drained:
-            return
-        context = self._context
-        first = context.drain_until is None
-        if context.drain_until is None or drain_until < context.drain_until:
-            context.drain_until = drain_until
-            context.timers.set(DRAIN_TIMER, drain_until)
-            for record in self.records.values():
-                if record.state is ModelState.STOPPING:  # it may have less time now than it was given
-                    self._lifecycle.stop(record, StopReason.SHUTDOWN)
-        if first:
-            for record in self.records.values():
-                self._refuse_everybody(record, refusals.SHUTTING_DOWN, StopReason.SHUTDOWN)
-
-    def _continue_shutdown(self) -> None:
-        """When the last lease has ended, or the time is over: stop everything, and say so when it is done."""
-        assert self._context.drain_until is not None
-        leased = [ticket for record in self.records.values() for ticket in record.leased]
-        if self._drained or (leased and self._context.now < self._context.drain_until):
-            return
-        for record in self.records.values():
-            if record.state is ModelState.READY:
-                for ticket in record.leased:
-                    self._context.emit(Revoke(ticket, Revocation.SHUTTING_DOWN))
-                self._lifecycle.stop(record, StopReason.SHUTDOWN)
-        if not any(record.running for record in self.records.values()):
-            self._drained = True
-            self._context.timers.clear_all()
-            for record in self.records.values():
-                if record.state is not ModelState.SHUTDOWN:
-                    self._lifecycle.change_state(record, ModelState.SHUTDOWN)
-            self._context.emit(Drained())

@@ -9,7 +9,7 @@ from trio.testing import MockClock
 
 from swapd.nursery.events import RefusalCode
 from swapd.nursery.launcher import ExitStatus
-from tests.scenarios.configs import config, exclusive, fifo
+from tests.scenarios.configs import config, exclusive, fifo, groups, side_by_side
 from tests.scenarios.stage import Client, Stage
 from tests.unit.nursery.fakes import NORMAL, Behaviour
 
@@ -62,6 +62,67 @@ async def test_s58_when_the_claimant_leaves_the_others_are_served_at_once(
 
     assert [client.served_at for client in held] == [31, 31, 31]
     assert stage.spawns() == ["a"]
+
+
+async def test_a_model_may_have_a_longest_wait_of_its_own_or_none(clock: MockClock, stage: Stage) -> None:
+    models: dict[str, dict[str, float]] = {
+        "a": {},
+        "b": {"maxWait": 50},
+        "c": {"maxWait": 5},
+        "d": {"maxWait": 0},
+    }
+    await stage.start(config(models, **fifo(maxWait=30)))
+    await stage.request("a", takes_s=100)
+    await stage.requests("bcd")
+
+    await stage.at(4.9)
+    before = await stage.request("a")
+    await stage.at(5)
+    after = await stage.request("a")
+
+    assert before.serving and after.waiting
+    assert stage.queue == [(1, "c"), (2, "b"), (3, "d"), (4, "a")]
+
+
+async def test_without_a_longest_wait_a_busy_model_is_never_held_back(clock: MockClock, stage: Stage) -> None:
+    await stage.start(exclusive("a", "b", top=fifo(maxWait=0)))
+    await stage.request("a")
+    b = await stage.request("b")
+
+    await stage.at(100_000)
+    late = await stage.request("a")
+
+    assert late.serving and b.waiting
+
+
+async def test_a_model_that_is_not_in_the_claims_way_goes_on_serving(clock: MockClock, stage: Stage) -> None:
+    beside = groups(beside=side_by_side("x", persistent=True))
+    await stage.start(config({"a": {}, "b": {}, "x": {}}, **beside, **fifo(maxWait=10)))
+    await stage.requests("ab")
+    await stage.at(10)
+
+    x = await stage.request("x")
+    held = await stage.request("a")
+
+    assert x.serving and held.waiting
+
+
+async def test_a_model_stays_as_long_as_it_should_unless_somebody_has_waited_long_enough(
+    clock: MockClock, stage: Stage
+) -> None:
+    await stage.start(exclusive("a", "b", "c", top=fifo(minLoaded=60, maxWait=90)))
+    await stage.have_ready("a")
+    b = await stage.request("b", takes_s=0)
+
+    await stage.at(59.9)
+    before = (b.waiting, stage.state("a"))
+    await stage.at(60)
+    c = await stage.request("c")
+    await stage.at(120)
+
+    assert before == (True, "ready")
+    assert b.served_at == 60
+    assert c.served_at == 120  # `b` has had its minute
 
 
 async def test_three_clients_hammer_one_model_and_the_other_is_served_within_the_bound(
@@ -136,6 +197,32 @@ async def test_s59_the_queue_time_limit_does_not_count_the_load(clock: MockClock
     await stage.at(60)
 
     assert b.served and b.served_at is not None and b.served_at >= 50
+
+
+async def test_s59_a_model_may_have_a_queue_time_limit_of_its_own(clock: MockClock, stage: Stage) -> None:
+    await stage.start(config({"a": {}, "b": {"queueTimeout": 5}, "c": {}}, queueTimeout=20))
+    await stage.request("a")
+
+    b, c = await stage.requests("bc")
+    await stage.at(60)
+
+    assert (b.ended_at, c.ended_at) == (5, 20)
+
+
+async def test_s59_the_client_is_told_when_to_try_again(clock: MockClock, stage: Stage) -> None:
+    """The model's average load time, for itself and for each model queued before it."""
+    await stage.start(
+        config({"a": {}, "b": {"queueTimeout": 20}, "c": {}}), b=Behaviour(ready_after_s=4), c=NORMAL
+    )
+    await stage.have_ready("b", "c", "a")
+    await stage.request("a")
+
+    await stage.request("c", takes_s=0)
+    b = await stage.request("b")
+    await stage.at(60)
+
+    assert b.code is RefusalCode.QUEUE_TIMEOUT
+    assert b.retry_after_s == 9  # 4.0 s and some hundredths, twice
 
 
 async def test_s59_a_client_may_shorten_the_limit_but_not_extend_it(clock: MockClock, stage: Stage) -> None:

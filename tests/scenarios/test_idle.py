@@ -67,6 +67,15 @@ async def test_s30_zero_is_never_and_minus_one_is_the_global_value(
     assert stage.times("a", "stopping") == unloaded
 
 
+async def test_a_model_to_be_kept_has_no_idle_time(clock: MockClock, stage: Stage) -> None:
+    await stage.start(config({"a": {"ttl": 5, "keepLoaded": True}}))
+
+    await stage.have_ready("a")
+    await stage.at(10_000)
+
+    assert stage.state("a") == "ready"
+
+
 async def test_idle_time_of_a_second_against_requests_a_second_apart_refuses_nobody(
     clock: MockClock, stage: Stage
 ) -> None:

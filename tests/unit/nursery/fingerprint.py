@@ -19,8 +19,8 @@ def fingerprint(core: Scheduler, *, idle_timers: bool = True) -> object:
         [_of_ticket(ticket) for ticket in core.queue.ordered()],
         core.queue.claims,
         {key: deadline for key, deadline in timers.items() if idle_timers or key[0] != "ttl"},
-        [sorted(call.pending) for call in core._calls],
-        (core._context.drain_until, core._drained, core._sequence, core._lifecycle._next_gen),
+        [sorted(call.pending) for call in core._unloads.calls],
+        (core._context.drain_until, core._shutdown.complete, core._sequence, core._lifecycle._next_gen),
     )
 
 

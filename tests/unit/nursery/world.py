@@ -119,6 +119,8 @@ class World:
     _open: dict[Ticket, None] = field(factory=dict)
     """Tickets that may still hold a reservation."""
     _resolved: set[Ticket] = field(factory=set)
+    _came_back: set[Ticket] = field(factory=set)
+    """Tickets that have had to wait for a second instance."""
     _gone: set[Ticket] = field(factory=set)
     """Tickets whose tasks have gone away."""
     _last_gen: int = 0
@@ -162,6 +164,7 @@ class World:
         assert ticket.slot is Slot.GRANTED
         self.grants.remove(ticket)
         self._resolved.discard(ticket)
+        self._came_back.add(ticket)
         ticket.slot = Slot.WAITING
         self.post(Requeue(ticket))
 
@@ -316,6 +319,7 @@ class World:
         self.log += effects
         for effect in effects:
             self._apply(effect, event, before)
+        self._check_order_of_grants(effects)
         self._judge(event, before)
         self.check()
         return effects
@@ -449,13 +453,27 @@ class World:
         ]
         assert not overtaken, "a later ticket was granted before an earlier one of the same model"
         if ticket not in before.joined:
-            self._check_not_shadowed(ticket.model, before)
+            self._check_not_shadowed(ticket, before)
 
-    def _check_not_shadowed(self, model: str, before: Before) -> None:
-        """By the claims of before the event that are still there; a model's own claim ends with its turn."""
+    def _check_order_of_grants(self, effects: list[Effect]) -> None:
+        """One event may grant many tickets of a model: in order of arrival, but for those that came back."""
+        granted = [effect.ticket for effect in effects if isinstance(effect, Grant)]
+        arrivals = [(t.model, t.sequence) for t in granted if t not in self._came_back]
+        for model in {model for model, _ in arrivals}:
+            sequences = [sequence for id, sequence in arrivals if id == model]
+            assert sequences == sorted(sequences), f"{model}: granted out of order"
+
+    def _check_not_shadowed(self, ticket: Ticket, before: Before) -> None:
+        """By the claims of before the event that are still there, and come before the model's own.
+
+        That one ends with its turn; and a ticket that waits once more may bring an old one with it."""
+        model = ticket.model
         first = before.claimed[: before.claimed.index(model)] if model in before.claimed else before.claimed
-        claims = [id for id in first if id in self.core.queue.claims]
-        assert not self._is_shadowed(model, claims), f"{model} was served in the shadow of a claim"
+        max_wait_s = self.core.records[model].rules.max_wait_s
+        own = inf if ticket.queued_at is None or not max_wait_s else ticket.queued_at + max_wait_s
+        claims = self.core.queue.claims
+        earlier = [id for id in first if id in claims and claims[id][0] < own]
+        assert not self._is_shadowed(model, earlier), f"{model} was served in the shadow of a claim"
 
     def _waiters(self, model: str) -> list[Ticket]:
         swap = self.core.swaps.get(model)
@@ -494,18 +512,19 @@ class World:
                     assert core.records[id].gen == before.gens[id], "an unchanged model was replaced"
                     # What had to be stopped for another model's sake has been judged as an eviction.
         for swap in core.swaps.values():
-            if any(ticket not in before.joined for ticket in swap.waiters):
-                self._check_not_shadowed(swap.target, before)
+            for ticket in swap.waiters:
+                if ticket not in before.joined:
+                    self._check_not_shadowed(ticket, before)
         blamed = isinstance(event, StartTimedOut | Unresponsive | Gone)
         for id, record in core.records.items():
             failures = record.breaker.failures
             more = failures > before.failures.get(id, 0)
             assert not more or (blamed and event.model == id), "a stop of our own counted as a failure"
-            if record.condemned and record.leased:
+            if not record.condemned:
+                self._condemned_until.pop(id, None)
+            elif id not in self._condemned_until or isinstance(event, Unload):
                 until = self.now + self.settings.reload_drain_s
                 self._condemned_until[id] = min(until, self._condemned_until.get(id, inf))
-            elif not record.condemned:
-                self._condemned_until.pop(id, None)
 
     # -- the invariants: of a state ------------------------------------------------------------------------
 
@@ -634,6 +653,8 @@ class World:
             assert ticket.queued_at is not None
             max_wait_s = self.core.records[ticket.model].rules.max_wait_s
             due = ticket.queued_at + max_wait_s
+            if ticket.queue_timeout_s:
+                assert self.now <= ticket.arrived_at + ticket.queue_timeout_s, "queued for too long"
             assert not max_wait_s or due > self.now or ticket.model in claims or self._due_now("claim", due)
 
     def _due_now(self, kind: str, due: float) -> bool:
