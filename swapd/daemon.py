@@ -18,6 +18,7 @@ helped."""
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Sequence
 from ipaddress import ip_address
 from pathlib import Path
@@ -32,6 +33,7 @@ from swapd.http.access_log import AccessLog
 from swapd.http.api.announcements import Announcements
 from swapd.http.api.control import Control, Phase, Readiness
 from swapd.http.api.history import ModelHistory
+from swapd.http.api.metrics import LifecycleMetrics
 from swapd.http.api.routes import build_api
 from swapd.http.app import App
 from swapd.http.auth import Authentication
@@ -276,6 +278,8 @@ class _Daemon:
         )
         announcements = self._announcements = Announcements(control)
         self._manager.subscribe(announcements.on_manager_event)
+        lifecycle = LifecycleMetrics(self._telemetry.metrics, time.monotonic)
+        self._manager.subscribe(lifecycle.on_event)
         self._profiles.subscribe(announcements.on_profile)
         return App(
             models=self._proxy.models,
@@ -289,6 +293,7 @@ class _Daemon:
             guard=SiteGuard(
                 lambda: self._in_force.current, loopback_only=all(map(_is_loopback, self._settings.listeners))
             ),
+            on_rejected=self._telemetry.on_rejected,
         )
 
     def _on_signal(self, event: SignalEvent) -> None:

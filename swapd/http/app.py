@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import time
 import traceback
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Protocol
 
 import trio
@@ -60,11 +60,12 @@ class App:
         log: Logger,
         guard: SiteGuard | None = None,
         ollama: OllamaRoutes | None = None,
+        on_rejected: Callable[[RequestRecord], None] = lambda record: None,
     ) -> None:
         """`models` answers the paths of `model_routes` (path → methods; HEAD goes with GET), `passthrough`
         what is below `/upstream/` and `/comfyui`, both after `auth`; `api` the rest, of which it knows what
         needs a key. `guard` looks at what pages of other sites send to the last two. `ollama` answers the
-        paths it knows, after `auth`."""
+        paths it knows, after `auth`. `on_rejected` is told of requests that ended with an error of ours."""
         self._models = models
         self._model_routes = {
             path.encode("ascii"): frozenset(methods) | ({"HEAD"} if "GET" in methods else set())
@@ -77,6 +78,7 @@ class App:
         self._log = log
         self._guard = guard
         self._ollama = ollama
+        self._on_rejected = on_rejected
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         started = time.perf_counter()
@@ -100,6 +102,8 @@ class App:
         finally:
             if record.request is not None:
                 record.request.end()
+            if record.error_code:
+                self._on_rejected(record)
             self._access_log.write(scope, record, time.perf_counter() - started)
 
     async def _answer_other(self, scope: Scope, receive: Receive, send: Send) -> None:

@@ -18,6 +18,7 @@ from msgspec import Struct
 from swapd.http.answers import send_whole
 from swapd.http.credentials import shown_key
 from swapd.http.errors import ErrorAnswer, Rejected, render
+from swapd.http.record import RECORD
 
 if TYPE_CHECKING:
     from swapd.config import ApiKey, Config
@@ -47,6 +48,11 @@ class Caller(Struct, frozen=True):
     @property
     def is_admin(self) -> bool:
         return self.key is None or self.key.admin
+
+    @property
+    def is_limited(self) -> bool:
+        """Whether there may be models that the key is no good for."""
+        return self.key is not None and bool(self.key.models)
 
     def may_use(self, model: str, config: Config) -> bool:
         """Whether the key is good for `model`: a model id, or the qualified name of a peer's model.
@@ -128,6 +134,7 @@ async def refuse(scope: Scope, send: Send) -> None:
 
     Whoever has sent several wrong keys waits a second for it.
     """
+    scope[RECORD].error_code = "unauthorized"
     if scope.get(_LATE):
         await trio.sleep(DELAY_S)
     error = ErrorAnswer("unauthorized", "unauthorized: invalid or missing API key")

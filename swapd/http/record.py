@@ -24,11 +24,13 @@ class RequestRecord:
     rest of the bookkeeping. `request` is set for requests for models, once the model's name is known.
     """
 
-    __slots__ = ("bytes_sent", "request", "status")
+    __slots__ = ("bytes_sent", "error_code", "request", "status")
 
     def __init__(self) -> None:
         self.status = 0
         self.bytes_sent = 0
+        self.error_code = ""
+        """The code of the error that swapd itself answered with, if it did."""
         self.request: InFlightRequest | None = None
 
 

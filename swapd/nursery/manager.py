@@ -57,7 +57,7 @@ from swapd.nursery.scheduler import Scheduler
 from swapd.nursery.snapshot import Snapshot, take_snapshot
 from swapd.observe.logger import Logger
 
-ManagerEvent = StateChanged | SwapDecided | StartFailed | Crashed | ReloadApplied | Preloaded
+ManagerEvent = StateChanged | Stop | SwapDecided | StartFailed | Crashed | ReloadApplied | Preloaded
 """What subscribers are told, in the order in which it happened."""
 
 LAST_BYTES_S = 0.25
@@ -343,6 +343,7 @@ class Manager:
                 self._log.debug(
                     f"[{model}] stop: {reason.value}, grace {grace_s:g} s", event="model.stopping"
                 )
+                self._publish(effect)
                 if control := self._instances.get((model, gen)):  # else its `Gone` is in the inbox
                     control.request_stop(grace_s)
             case CallDone(call):

@@ -119,14 +119,16 @@ class EventHub:
         beginning: Callable[[bool], bytes],
         logs: Mapping[str, LogRing],
         on_end: Callable[[], None],
+        own: Mapping[str, Callable[[], Any]] | None = None,
     ) -> EventStream:
         """Follow events: `async with hub.subscribe(…) as stream: async for data in stream: …`.
 
         `beginning(first)` gives the messages a stream begins with, those with the logs' history if it is the
         `first` time. `logs` are the rings whose text is wanted, by the source's name. `on_end` is called when
-        the streams are ended, for a reader that may be stuck elsewhere at that moment.
+        the streams are ended, for a reader that may be stuck elsewhere at that moment. `own` makes the data
+        of some types for this client alone, which may not see everything.
         """
-        return EventStream(self, types, beginning, logs, on_end)
+        return EventStream(self, types, beginning, logs, on_end, own or {})
 
     def end_streams(self, reason: str, deadline_ms: int) -> None:
         """Let every client finish: the daemon is about to stop. Later ones get the beginning and the end."""
@@ -173,7 +175,8 @@ class EventHub:
         overflowed = 0
         for stream in self._streams:
             if kind in stream.types:
-                overflowed += stream._offer(data)
+                own = stream.own.get(kind)
+                overflowed += stream._offer(data if own is None else message(kind, own()))
         if overflowed:
             self._warn("an event client is too slow and has missed messages")
 
@@ -207,8 +210,10 @@ class EventStream:
         beginning: Callable[[bool], bytes],
         logs: Mapping[str, LogRing],
         on_end: Callable[[], None],
+        own: Mapping[str, Callable[[], Any]],
     ) -> None:
         self.types = types
+        self.own = own
         self._hub = hub
         self._beginning = beginning
         self._on_end = on_end

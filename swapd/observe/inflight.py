@@ -31,6 +31,7 @@ class Progress(Protocol):
 
     status: int
     bytes_sent: int
+    error_code: str
 
 
 class InFlightRequest:

@@ -5,10 +5,11 @@ Nothing in here may slow a request or fail one. Everything that takes time happe
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from http import HTTPStatus
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import trio
 
@@ -17,6 +18,7 @@ from swapd.observe.activity.store import ActivityStore
 from swapd.observe.captures import CaptureRules, Captures, capture_of
 from swapd.observe.events import EventHub
 from swapd.observe.inflight import InFlight, InFlightRequest
+from swapd.observe.metrics import UNKNOWN_MODEL, Metrics
 from swapd.observe.recorder import outcome_of, row_of, tap_for
 
 if TYPE_CHECKING:
@@ -25,6 +27,16 @@ if TYPE_CHECKING:
     from swapd.observe.inflight import BodyTap
     from swapd.observe.logs import Logs
     from swapd.observe.tap import Outcome
+
+
+class Rejection(Protocol):
+    """What is known of a request that was refused."""
+
+    @property
+    def error_code(self) -> str: ...
+
+    @property
+    def request(self) -> InFlightRequest | None: ...
 
 
 class Telemetry:
@@ -41,6 +53,7 @@ class Telemetry:
         self.events = EventHub(self.in_flight, lambda text: logs.proxy.warn(text, event="events.dropped"))
         self.activity = ActivityStore(store_settings(config), self._report)
         self.captures = Captures(CaptureRules.from_config(config))
+        self.metrics = Metrics()
         self.shown: Callable[[ActivityRow], Any] = lambda row: {"id": row.id}
         """A row as events show it; whoever knows sets this."""
 
@@ -55,6 +68,13 @@ class Telemetry:
         self.captures.apply(CaptureRules.from_config(config))
         self._config = config
         self._generation = generation
+
+    def label_of(self, model: str) -> str:
+        """A model's name for metrics: its id, a peer's model by its qualified name, or `(unknown)`."""
+        if model in self._config.models:
+            return model
+        peer = self._config.resolve_peer(model)
+        return UNKNOWN_MODEL if peer is None else "/".join(peer)
 
     async def run(self) -> None:
         """Do what is done later and together, until cancelled. Sleeps while nobody watches."""
@@ -82,14 +102,23 @@ class Telemetry:
     def on_end(self, request: InFlightRequest) -> None:
         self.events.request_ended(request)
         self.events.models_changed()  # the idle time of its model begins
+        seconds = time.perf_counter() - request.started
+        label, code = self.label_of(request.model), request.progress.error_code
+        self.metrics.request_ended(request, label, seconds, code)
         if request.recorded:
             self._record(request)
+
+    def on_rejected(self, record: Rejection) -> None:
+        """A request ended with an error of swapd's own, for a model or not."""
+        model = "" if record.request is None else self.label_of(record.request.model)
+        self.metrics.request_rejected(model, record.error_code)
 
     def _record(self, request: InFlightRequest) -> None:
         sessions = self._config.ui.activity.session_headers
         outcome = outcome_of(request)
         row = row_of(request, outcome, session_headers=sessions, generation=self._generation)
         id = self.activity.add(row)
+        self.metrics.row_recorded(row, self.label_of(request.model))
         if self._is_captured(request, outcome):
             self.captures.add(id, capture_of(request, request.tap, self.captures.rules))
         self.events.publish("activity", {"id": id})

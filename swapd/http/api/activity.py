@@ -62,12 +62,22 @@ async def stats(control: Control, request: Request) -> Response:
 
 async def all_rows(control: Control, request: Request) -> Response:
     """`GET /api/metrics`, as the first releases of this API had it: the newest 1000 rows, oldest first."""
+    rows, total = await _newest(control)
+    body = msgspec.json.encode([shown(control, row) for row in rows])
+    return Response(body, media_type="application/json", headers={"x-total-count": str(total)})
+
+
+async def newest_rows(control: Control) -> list[ActivityRow]:
+    """At most the newest 1000 rows, oldest first."""
+    return (await _newest(control))[0]
+
+
+async def _newest(control: Control) -> tuple[list[ActivityRow], int]:
     try:
         rows, total = await control.telemetry.activity.page(Filters(), Page(limit=OLD_ROUTE_ROWS))
     except StoreFailed:
         raise Rejected.with_code("internal_error", "failed to get activity") from None
-    body = msgspec.json.encode([shown(control, row) for row in reversed(rows)])
-    return Response(body, media_type="application/json", headers={"x-total-count": str(total)})
+    return rows[::-1], total
 
 
 def shown(control: Control, row: ActivityRow) -> dict[str, Any]:

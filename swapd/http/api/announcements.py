@@ -63,6 +63,7 @@ class Announcements:
 
     def on_reload(self, status: Any, before: Config) -> None:
         """A reload has ended; `before` is the configuration that was in force when it began."""
+        self._control.telemetry.metrics.reloads[status.state.value,] += 1
         self._events.publish("configStatus", status_as_json(status))
         if status.state.value == "rejected":
             self._events.notice("error", f"the new configuration was rejected: {status.message}")

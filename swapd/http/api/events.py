@@ -8,12 +8,18 @@ from typing import Any, Final
 import trio
 from starlette.requests import Request
 
+from swapd.http.api.activity import newest_rows, shown
 from swapd.http.api.configuration import status_as_json
 from swapd.http.api.control import Control
-from swapd.http.api.model_entries import model_entries
+from swapd.http.api.model_entries import model_entries, visible_entries
+from swapd.http.auth import Caller, caller_of
 from swapd.http.record import RECORD
 from swapd.http.server.asgi import ASGIApp, Headers, Receive, Scope, Send
+from swapd.observe.activity import ActivityRow
 from swapd.observe.events import USUAL_TYPES, message
+
+ADMIN_TYPES: Final = frozenset({"logData", "perfsys", "perfgpu", "configStatus"})
+"""What keys that may not manage the daemon do not get."""
 
 FAREWELL_S: Final = 1.0
 """How long a stream that ends may take to deliver what was left."""
@@ -26,16 +32,25 @@ async def events(control: Control, request: Request) -> ASGIApp:
     """
     named = request.query_params.get("types")
     types = USUAL_TYPES if named is None else frozenset(name.strip() for name in named.split(","))
-    return _EventAnswer(control, types, with_rows=request.query_params.get("metrics") == "1")
+    caller = caller_of(request.scope)
+    if not caller.is_admin:
+        types -= ADMIN_TYPES
+    rows: list[ActivityRow] = []
+    if request.query_params.get("metrics") == "1" and "metrics" in types:
+        rows = await newest_rows(control)
+    return _EventAnswer(control, types, caller, rows)
 
 
 class _EventAnswer:
     """An answer without end. A client that does not read holds up nobody; see `EventHub`."""
 
-    def __init__(self, control: Control, types: frozenset[str], *, with_rows: bool) -> None:
+    def __init__(
+        self, control: Control, types: frozenset[str], caller: Caller, rows: list[ActivityRow]
+    ) -> None:
         self._control = control
         self._types = types
-        self._with_rows = with_rows
+        self._caller = caller
+        self._rows = rows
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         with trio.CancelScope() as sending:
@@ -49,7 +64,9 @@ class _EventAnswer:
     async def _follow(self, scope: Scope, send: Send, on_end: Any) -> None:
         control, record = self._control, scope[RECORD]
         logs = {source: control.logs.rings[source] for source in self._sources()}
-        async with control.telemetry.events.subscribe(self._types, self._beginning, logs, on_end) as stream:
+        own = {"modelStatus": self._models} if self._caller.is_limited else {}
+        events = control.telemetry.events
+        async with events.subscribe(self._types, self._beginning, logs, on_end, own) as stream:
             record.status = 200
             headers = _HEADERS if scope["http_version"] == "1.1" else _HEADERS[:-1]
             await send({"type": "http.response.start", "status": 200, "headers": headers})
@@ -75,8 +92,13 @@ class _EventAnswer:
                 parts.append(("logData", {"source": source, "data": text}))
         for kind, state in _STATES.items():
             if kind in self._types:
-                parts.append((kind, state(control)))
+                parts.append((kind, self._models() if kind == "modelStatus" else state(control)))
+        if first and self._rows:
+            parts.append(("metrics", [shown(control, row) for row in self._rows]))
         return b"".join(message(kind, value) for kind, value in parts)
+
+    def _models(self) -> list[dict[str, Any]]:
+        return visible_entries(self._control, self._caller)
 
 
 def ui_config(control: Control) -> dict[str, Any]:

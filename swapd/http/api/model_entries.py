@@ -8,6 +8,7 @@ import trio
 
 from swapd.http.api.control import Control
 from swapd.http.api.model_list import capability_fields
+from swapd.http.auth import Caller
 from swapd.nursery.states import ModelState
 from swapd.observe.timestamps import utc_timestamp
 
@@ -26,6 +27,14 @@ def model_entries(control: Control) -> list[Entry]:
     for peer_id, peer in control.config().peers.items():
         entries += [_peer_entry(peer_id, name) for name in peer.models]
     return entries
+
+
+def visible_entries(control: Control, caller: Caller) -> list[Entry]:
+    """The entries of those models that the caller may use."""
+    entries = model_entries(control)
+    if not caller.is_limited:
+        return entries
+    return [entry for entry in entries if caller.may_use(entry["id"], control.config())]
 
 
 def model_entry(control: Control, name: str) -> Entry | None:

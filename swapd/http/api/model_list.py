@@ -14,6 +14,10 @@ from starlette.responses import Response
 
 from swapd.http.api.control import Control
 from swapd.http.api.resource import json_response
+from swapd.http.auth import Caller, caller_of
+from swapd.http.errors import Rejected
+from swapd.http.paths import parameter
+from swapd.nursery.states import ModelState
 
 if TYPE_CHECKING:
     from swapd.config import ModelConfig
@@ -33,12 +37,97 @@ _AUDIO_AND_IMAGE: Final = (
 
 
 async def list_models(control: Control, request: Request) -> Response:
-    records = sorted(_local_records(control), key=_id_of)  # by code point, which is byte order in UTF-8
+    """`GET /v1/models`: what the caller may use, of all that is to be listed."""
+    records = sorted(
+        _allowed(control, caller_of(request.scope)), key=_id_of
+    )  # by code point, which is byte order in UTF-8
     origin = request.headers.get("origin")
     return json_response(
         {"data": records, "object": "list"},
         headers={"access-control-allow-origin": origin} if origin else None,
     )
+
+
+async def one_model(control: Control, request: Request) -> Response:
+    """`GET /v1/models/{id…}`: one record; aliases and unlisted models are found too."""
+    name = parameter(request.path_params["id"])
+    config, caller = control.config(), caller_of(request.scope)
+    for record in _allowed(control, caller):
+        if record["id"] == name:
+            return json_response(record)
+    id = config.resolve(name)
+    if id is None or not caller.may_use(id, config):
+        raise Rejected.with_code("not_found", "model not found")
+    model = config.models[id]
+    about: Record = {"type": "model"} if name == id else {"type": "alias", "modelID": id}
+    if name == id and model.aliases:
+        about["aliases"] = model.aliases
+    return json_response(_record(model, name, int(control.now()), about, id in control.running()))
+
+
+def _allowed(control: Control, caller: Caller) -> Iterator[Record]:
+    config, created = control.config(), int(control.now())
+    for record in _local_records(control):
+        about = record["meta"]["llamaswap"]
+        if caller.may_use(about["modelID"] if about["type"] == "alias" else record["id"], config):
+            yield record
+    for record in _peer_records(control, created):
+        if caller.may_use(record["id"], config):
+            yield record
+    if not caller.is_limited:
+        yield from _selector_records(control, created)
+        yield from _pin_records(control, created)
+
+
+def _peer_records(control: Control, created: int) -> Iterator[Record]:
+    """The models of other servers, always by their qualified names."""
+    for peer_id, peer in control.config().peers.items():
+        for model in peer.models:
+            record = _bare(f"{peer_id}/{model}", created, {"type": "peer", "peerID": peer_id})
+            yield _named(record, f"{peer_id}: {model}", "")
+
+
+def _selector_records(control: Control, created: int) -> Iterator[Record]:
+    """The names that choose between models."""
+    states = control.manager.snapshot().models
+    loaded_states = (ModelState.READY, ModelState.STARTING)
+    for id, selector in control.config().selectors.items():
+        if selector.unlisted:
+            continue
+        about: Record = {"type": "selector", "strategy": selector.strategy, "targets": selector.targets}
+        if selector.strategy == "spillover":
+            about["spillover"] = selector.settings.spillover
+        targets = selector.resolved[:1] if selector.strategy == "pin" else selector.resolved
+        loaded = any(target in states and states[target].state in loaded_states for target in targets)
+        record = _bare(id, created, {**selector.metadata, **about}, loaded=loaded)
+        yield _named(record, selector.name, selector.description)
+
+
+def _pin_records(control: Control, created: int) -> Iterator[Record]:
+    """The names that the active profile gives a meaning, unless they have one of their own."""
+    config = control.config()
+    for name, target in control.profiles.pins(config).items():
+        known = config.resolve(name) or name in config.selectors or config.resolve_peer(name)
+        if target and not known:
+            yield _bare(name, created, {"type": "profile"})
+
+
+def _bare(name: str, created: int, about: Record, *, loaded: bool = False) -> Record:
+    return {
+        "id": name,
+        "object": "model",
+        "created": created,
+        "owned_by": "swapd",
+        "meta": {"llamaswap": about},
+        "status": {"value": "loaded" if loaded else "unloaded"},
+    }
+
+
+def _named(record: Record, name: str, description: str) -> Record:
+    """The record with name and description in their place, as far as there are any."""
+    given = {"name": name, "description": description}
+    head = {key: record[key] for key in ("id", "object", "created", "owned_by")}
+    return {**head, **{key: text for key, text in given.items() if text}, **record}
 
 
 def _id_of(record: Record) -> str:

@@ -15,8 +15,9 @@ from starlette.responses import Response
 
 from swapd.config.expressions import models
 from swapd.http.api.control import Control
-from swapd.http.api.model_entries import model_entries, model_entry, wall_clock
+from swapd.http.api.model_entries import model_entry, visible_entries, wall_clock
 from swapd.http.api.resource import flag, json_response
+from swapd.http.auth import caller_of
 from swapd.http.errors import Rejected, from_refusal
 from swapd.http.paths import parameter
 from swapd.nursery.lease import Refused
@@ -33,7 +34,7 @@ _SECRET_FLAG: Final = re.compile(r"(--?[\w-]*(?:key|token|secret|passw)[\w-]*)(=
 
 async def list_entries(control: Control, request: Request) -> Response:
     """`GET /api/models`."""
-    return json_response({"models": model_entries(control)})
+    return json_response({"models": visible_entries(control, caller_of(request.scope))})
 
 
 async def detail(control: Control, request: Request) -> Response:
@@ -42,6 +43,7 @@ async def detail(control: Control, request: Request) -> Response:
     entry = model_entry(control, name)
     if entry is None:
         raise Rejected.with_code("not_found", "model not found")
+    require_allowed(control, request, entry["id"])
     id = control.config().resolve(name)
     if id is not None:
         entry.update(_details(control, control.config().models[id]))
@@ -74,7 +76,14 @@ def _local(control: Control, request: Request) -> str:
     model = control.config().resolve(parameter(request.path_params["model"]))
     if model is None:
         raise Rejected.with_code("not_found", "model not found")
+    require_allowed(control, request, model)
     return model
+
+
+def require_allowed(control: Control, request: Request, model: str) -> None:
+    """Raises `Rejected` unless the key that was shown is good for the model."""
+    if not caller_of(request.scope).may_use(model, control.config()):
+        raise Rejected.with_code("model_not_allowed", f"api key is not allowed to use model {model}")
 
 
 async def _done(action: Callable[[str], Awaitable[None]], model: str) -> None:

@@ -11,7 +11,7 @@ from starlette.responses import Response
 
 from swapd.http.answers import method_not_allowed, send_whole
 from swapd.http.api.control import Control
-from swapd.http.auth import Authentication, refuse
+from swapd.http.auth import Authentication, refuse, require_admin
 from swapd.http.errors import Rejected, render
 from swapd.http.server.asgi import ASGIApp, Receive, Scope, Send
 
@@ -34,10 +34,20 @@ class Resource:
     """
 
     def __init__(
-        self, control: Control, handlers: Mapping[str, Handler], auth: Authentication | None
+        self,
+        control: Control,
+        handlers: Mapping[str, Handler],
+        auth: Authentication | None,
+        *,
+        admin: bool = False,
+        is_public: Callable[[], bool] = lambda: False,
     ) -> None:
+        """With `admin`, a key must be one that may manage the daemon. While `is_public` says so, no key is
+        asked for."""
         self._control = control
         self._auth = auth
+        self._admin = admin
+        self._is_public = is_public
         self._handlers = dict(handlers)
         if "GET" in handlers:
             self._handlers["HEAD"] = handlers["GET"]
@@ -46,9 +56,11 @@ class Resource:
         handler = self._handlers.get(scope["method"]) or self._handlers.get(ANY)
         if handler is None:
             return await method_not_allowed(scope, send, self._handlers)
-        if self._auth is not None and not self._auth.admits(scope):
+        if self._auth is not None and not self._is_public() and not self._auth.admits(scope):
             return await refuse(scope, send)
         try:
+            if self._admin:
+                require_admin(scope)
             result = await handler(self._control, Request(scope, receive))
         except Rejected as rejected:
             return await send_whole(scope, send, *render(rejected.answer, scope))

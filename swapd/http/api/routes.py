@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Final, cast
 
 from starlette import types as starlette
+from starlette.convertors import PathConvertor, register_url_convertor
 from starlette.routing import Route, Router
 
 from swapd.http.answers import not_found
@@ -17,6 +18,7 @@ from swapd.http.api import (
     health,
     inflight,
     logs,
+    metrics,
     model_list,
     models,
     profiles,
@@ -32,8 +34,18 @@ from swapd.http.api.resource import ANY, Handler, Resource
 from swapd.http.auth import Authentication
 from swapd.http.server.asgi import ASGIApp, Receive, Scope, Send
 
+
+class SomePath(PathConvertor):
+    """Slashes and all, but not nothing."""
+
+    regex = ".+"
+
+
+register_url_convertor("some_path", SomePath())
+
 ROUTES: Final[Mapping[str, Mapping[str, Handler]]] = {
     "/v1/models": {"GET": model_list.list_models},
+    "/v1/models/{id:some_path}": {"GET": model_list.one_model},
     "/models": {"GET": model_list.list_models},
     "/running": {"GET": running.running},
     "/unload": {"GET": unload.unload_all_as_text},
@@ -51,6 +63,7 @@ ROUTES: Final[Mapping[str, Mapping[str, Handler]]] = {
     "/api/config/effective": {"GET": configuration.effective},
     "/api/captures/{id}": {"GET": captures.capture},
     "/api/captures/{id}/{part}": {"GET": captures.part},
+    "/metrics": {"GET": metrics.metrics},
     "/api/metrics": {"GET": activity.all_rows},
     "/api/metrics/activity": {"GET": activity.page},
     "/api/metrics/stats": {"GET": activity.stats},
@@ -76,14 +89,48 @@ NO_KEY_NEEDED: Final = frozenset(
 """Paths that anybody may ask for, whatever keys are configured: they tell nothing and change nothing."""
 
 
+ADMIN_ONLY: Final = frozenset(
+    {
+        "/unload",
+        "/api/models/unload",
+        "/api/profiles/active",
+        "/api/captures/{id}",
+        "/api/captures/{id}/{part}",
+        "/api/config/status",
+        "/api/config/reload",
+        "/api/config/effective",
+        "/logs",
+        "/logs/stream",
+        "/logs/stream/{source:path}",
+    }
+)
+"""Paths for keys that may manage the daemon: they show what others do, or change it."""
+
+
 def build_api(control: Control, auth: Authentication) -> ASGIApp:
     """The control API as one ASGI application, for scopes of type `http`; `auth` decides who may use it.
 
     It expects what `swapd.http.app` gives it: `path` in the spelling of `routing_path`, a `RequestRecord` in
     the scope, and no OPTIONS requests.
     """
+
+    def metrics_are_public() -> bool:
+        return control.config().metrics.public
+
+    def never() -> bool:
+        return False
+
     routes = [
-        Route(path, Resource(control, handlers, None if path in NO_KEY_NEEDED else auth))
+        Route(
+            path,
+            Resource(
+                control,
+                handlers,
+                None if path in NO_KEY_NEEDED else auth,
+                admin=path in ADMIN_ONLY,
+                is_public=metrics_are_public if path == "/metrics" else never,
+            ),
+        )
         for path, handlers in ROUTES.items()
     ]
     router = Router(routes, redirect_slashes=False, default=_no_route)

@@ -9,6 +9,7 @@ from starlette.responses import Response
 
 from swapd.http.api.control import Control
 from swapd.http.api.resource import json_response
+from swapd.http.auth import caller_of
 from swapd.nursery.states import ModelState
 
 if TYPE_CHECKING:
@@ -17,7 +18,12 @@ if TYPE_CHECKING:
 
 async def running(control: Control, request: Request) -> Response:
     models = control.config().models
-    entries = [_entry(models[name], state) for name, state in control.running().items()]
+    caller, config = caller_of(request.scope), control.config()
+    entries = [
+        _entry(models[name], state)
+        for name, state in control.running().items()
+        if caller.may_use(name, config)
+    ]
     return json_response({"running": entries})
 
 

@@ -6,6 +6,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from swapd.http.api.control import Control
+from swapd.http.api.models import require_allowed
 from swapd.http.api.resource import flag, json_response, text_response
 from swapd.http.errors import Rejected
 from swapd.http.paths import parameter
@@ -31,5 +32,6 @@ async def unload_one(control: Control, request: Request) -> Response:
     model = control.config().resolve(parameter(request.path_params["model"]))
     if model is None:
         raise Rejected.with_code("not_found", "model not found")
+    require_allowed(control, request, model)
     await control.manager.unload([model], drain=flag(request, "drain"))
     return text_response("OK")

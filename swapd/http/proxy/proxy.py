@@ -406,4 +406,5 @@ async def _redirect_into(root: bytes, scope: Scope, send: Send) -> None:
 
 
 async def _answer_error(answer: ErrorAnswer, scope: Scope, send: Send) -> None:
+    scope[RECORD].error_code = answer.code
     await send_whole(scope, send, *render(answer, scope))
