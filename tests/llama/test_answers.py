@@ -176,5 +176,6 @@ def _masked(body: bytes) -> bytes:
 
 def _fields(answer: httpx.Response) -> dict[str, str]:
     """The header fields that a relay passes on unchanged."""
-    ours = ("date", "transfer-encoding", "content-length", "connection", "keep-alive", "x-accel-buffering")
+    ours = ("date", "x-accel-buffering", "x-request-id")
+    ours += ("connection", "keep-alive", "transfer-encoding", "content-length")
     return {name: value for name, value in answer.headers.items() if name not in ours}
