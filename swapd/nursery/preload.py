@@ -47,7 +47,9 @@ class Preloads:
         return tuple(self._waiting)
 
     def add(self, models: Iterable[str]) -> None:
-        """Load these too, after those that wait already."""
+        """Load these too, after those that wait already; nothing after `stop`."""
+        if self._scope.cancel_called:
+            return
         self._waiting.extend(model for model in models if model not in self._waiting)
         self._wanted.set()
 
@@ -76,5 +78,6 @@ class Preloads:
             outcome = Preloaded(model, refused.refusal.message)
         else:
             outcome = Preloaded(model)
-        self._waiting.popleft()
-        self._report(outcome)
+        if self._waiting:  # else `stop` came in the same step
+            self._waiting.popleft()
+            self._report(outcome)

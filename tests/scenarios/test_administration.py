@@ -92,6 +92,20 @@ async def test_an_unload_that_drains_cuts_what_outlasts_the_drain(clock: MockClo
     assert short.served and endless.broken is Revocation.UPSTREAM_LOST
 
 
+async def test_a_slow_decision_is_told(
+    clock: MockClock, stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await stage.start(exclusive("a"))
+    await stage.have_ready("a")
+    before = [entry for entry in stage.log if entry.event == "scheduler.slow"]
+
+    monkeypatch.setattr("swapd.nursery.manager.SLOW_EVENT_S", 0.0)
+    await stage.unload("a")
+
+    assert before == []
+    assert any("(Unload)" in entry.message for entry in stage.log if entry.event == "scheduler.slow")
+
+
 # -- preload -----------------------------------------------------------------------------------------------
 
 

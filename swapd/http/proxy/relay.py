@@ -86,7 +86,6 @@ class Relay:
             if chunk:
                 await self._pass(chunk)
             chunk = await response.receive()
-            self.activity.chunks += 1
         self._last = chunk
 
     async def finish(self) -> None:
@@ -124,6 +123,7 @@ class Relay:
         await self._send(start)
 
     async def _pass(self, chunk: bytes) -> None:
+        self.activity.chunks += 1
         self._record.bytes_sent += len(chunk)
         if self._tap is not None and chunk:
             self._tap(chunk)

@@ -7,6 +7,8 @@ model with `compat.ignoreWebsockets` does not notice it: it neither starts nor s
 from __future__ import annotations
 
 import ssl
+from collections.abc import Mapping
+from typing import Any
 from urllib.parse import urlsplit
 
 from swapd.config import ModelConfig
@@ -61,9 +63,14 @@ class WebSockets:
         query = scope["query_string"]
         outgoing = Outgoing(model, b"GET", addressed.path, query, headers, b"", addressed.ready_only)
         lease = self._manager.try_acquire(model.id) or await self._dispatcher.acquire(outgoing, scope)
+
+        async def send_and_count(message: Mapping[str, Any]) -> None:
+            lease.activity.chunks += 1
+            await send(message)
+
         try:
             with lease.scope:
-                await self._bridge(lease.base_url, model, outgoing, scope, receive, send)
+                await self._bridge(lease.base_url, model, outgoing, scope, receive, send_and_count)
             if lease.scope.cancelled_caught:
                 await self._cut(lease, outgoing, scope)
         finally:

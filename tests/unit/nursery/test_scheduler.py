@@ -426,6 +426,16 @@ def test_a_named_unload_forgets_the_failures() -> None:
     assert w.request("a").slot is Slot.WAITING
 
 
+def test_a_start_that_something_else_stopped_is_no_failure_of_the_server() -> None:
+    w = world("a")
+    a = w.request("a")
+    w.newest("a").stopping = True  # not at the core's request: its task was cancelled
+    w.exits("a", "stopped: killed by SIGTERM")
+    assert refused(a) is RefusalCode.START_ABORTED
+    assert a.refusal is not None and a.refusal.retry_after_s == 1
+    assert w.core.records["a"].breaker.failures == 0
+
+
 def test_stops_of_our_own_never_count_as_failures() -> None:
     w = world("ab", Settings(GroupPolicy(), breaker=BreakerSettings(threshold=1)))
     for _ in range(5):

@@ -13,6 +13,7 @@ from swapd.http.proxy import Proxy
 from swapd.http.record import RECORD, RequestRecord
 from swapd.http.server import ClientGone
 from swapd.nursery.events import Refusal, RefusalCode, Revocation
+from swapd.nursery.instance import Activity
 from swapd.nursery.lease import Lease, Refused
 from swapd.nursery.manager import ManagerEvent
 from swapd.observe.logger import LogEntry, Logger
@@ -116,6 +117,7 @@ class FakeManager:
         lease = lease or Lease(self, model)  # type: ignore[arg-type]
         lease.gen = self.gen
         lease.base_url = self.base_url
+        lease.activity = Activity()
         self.held.append(lease)
         self.granted += 1
         return lease

@@ -175,6 +175,27 @@ async def test_given_an_event_stream_when_relayed_then_head_and_events_come_as_t
         assert answer.complete
 
 
+async def test_given_a_stream_when_its_pieces_arrive_then_they_count_as_signs_of_life() -> None:
+    async def script(peer: Peer) -> None:
+        await peer.request()
+        await peer.send(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+        await more.wait()
+        await peer.send(b"3\r\none\r\n")
+        await peer.gone()
+
+    more = trio.Event()
+    async with world(script) as (w, _), trio.open_nursery() as nursery:
+        nursery.start_soon(w.post, b'{"model":"m1","stream":true}')
+        await wait_all_tasks_blocked(0.02)
+        activity = w.manager.held[0].activity
+        after_the_head = activity.chunks
+        more.set()
+        await wait_all_tasks_blocked(0.02)
+        after_a_piece = activity.chunks
+        nursery.cancel_scope.cancel()
+    assert 0 < after_the_head < after_a_piece
+
+
 async def test_given_a_long_stream_when_relayed_then_every_byte_arrives() -> None:
     generator = random.Random(4)
     pieces = [generator.randbytes(generator.randrange(1, 200_000)) for _ in range(50)]
