@@ -33,7 +33,10 @@ _STOP_LIMIT_S = 30.0
 _LISTENING = re.compile(r"listening on (https?://\S+)")
 
 _PORTS_PER_DAEMON = 20
-_GUARDIAN = "swapd-guardian"
+_GUARDIAN = re.compile(r"swapd-guardian| -I -S -E /dev/fd/\d+ ")
+"""How the guardian is called, once it has given itself a name and before."""
+_LAST_MOMENT_S = 5.0
+"""How long after the daemon its guardian may take to notice."""
 
 
 class DaemonError(Exception):
@@ -99,13 +102,13 @@ class Daemon:
         return [
             process
             for process in marked_processes(self._marker)
-            if process.pid != self.pid and _GUARDIAN not in process.command
+            if process.pid != self.pid and not _GUARDIAN.search(process.command)
         ]
 
     @property
     def guardian(self) -> MarkedProcess | None:
         """The process that cleans up after it should it be killed; None if there is none now."""
-        found = [process for process in marked_processes(self._marker) if _GUARDIAN in process.command]
+        found = [each for each in marked_processes(self._marker) if _GUARDIAN.search(each.command)]
         return found[0] if found else None
 
     def client(self, *, timeout_s: float = 30.0) -> httpx.AsyncClient:
@@ -238,7 +241,9 @@ async def _end(daemon: Daemon, marker: str) -> None:
     """Stop the daemon in order, then by force; fails when anything is left after the orderly stop."""
     try:
         await daemon.stop()
-        if left := daemon.processes:
+        with trio.move_on_after(_LAST_MOMENT_S):
+            await wait_until_gone(marker)
+        if left := marked_processes(marker):
             raise DaemonError("the daemon left behind:\n" + "\n".join(map(str, left)) + f"\n{daemon.output}")
     finally:
         kill_processes(marked_processes(marker))
