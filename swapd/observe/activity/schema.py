@@ -26,8 +26,8 @@ STEPS: Final = (
     );
     CREATE INDEX activity_time ON activity (ts_ms DESC, id DESC);
     CREATE INDEX activity_model ON activity (model_id, ts_ms DESC, id DESC);
-    CREATE INDEX activity_prompt_speed ON activity (prompt_per_second) WHERE prompt_per_second > 0;
-    CREATE INDEX activity_token_speed ON activity (tokens_per_second) WHERE tokens_per_second > 0;
+    CREATE INDEX activity_prompt_speed ON activity (prompt_per_second);
+    CREATE INDEX activity_token_speed ON activity (tokens_per_second);
     CREATE TABLE activity_day (
       day INTEGER NOT NULL, model TEXT NOT NULL, requests INTEGER NOT NULL, errors INTEGER NOT NULL,
       input_tokens INTEGER NOT NULL, output_tokens INTEGER NOT NULL, cache_tokens INTEGER NOT NULL,
