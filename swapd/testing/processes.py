@@ -48,7 +48,12 @@ def marked_processes(value: str) -> list[MarkedProcess]:
 
 def child_processes() -> list[MarkedProcess]:
     """The direct children of this process, zombies among them."""
-    pids = [pid for task in _PROC.glob("self/task/*/children") for pid in task.read_text().split()]
+    pids: list[str] = []
+    for children in _PROC.glob("self/task/*/children"):
+        try:
+            pids += children.read_text().split()
+        except OSError:
+            continue  # a thread that has ended meanwhile has no children
     return [MarkedProcess(int(pid), _command(_PROC / pid) or "(zombie)") for pid in pids]
 
 
