@@ -6,12 +6,15 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test check format bench lock clean
+.PHONY: demo ui test check format bench lock clean
 
-demo: $(READY)  ## run swapd with tiny real models
+demo: $(READY) ui  ## run swapd with tiny real models
 	$(BIN)/swapd demo
 
-test: $(READY)  ## everything that is tested
+ui: $(READY)  ## build the web UI, if its sources have changed; without Node.js there is none
+	@$(BIN)/python ui/build.py --if-possible
+
+test: $(READY) ui  ## everything that is tested
 	@scripts/install-test-tools
 	@scripts/check-style
 	SWAPD_HISTORIES=2000 $(BIN)/python -m pytest -n 2 --dist worksteal
