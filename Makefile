@@ -17,6 +17,7 @@ ui: $(READY)  ## build the web UI, if its sources have changed; without Node.js 
 test: $(READY) ui  ## everything that is tested
 	@scripts/install-test-tools
 	@scripts/check-style
+	@$(BIN)/python ui/build.py --test --if-possible
 	SWAPD_HISTORIES=2000 $(BIN)/python -m pytest -n 2 --dist worksteal
 
 check: $(READY)  ## the fast part of it, under a minute: before every commit

@@ -1,0 +1,3 @@
+import { ConversationStore } from "../lib/conversations";
+
+export const store = new ConversationStore();
