@@ -1,0 +1,135 @@
+"""Models as they are loaded, used and lost, seen from open tabs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from playwright.sync_api import expect
+
+from swapd.testing.daemon import upstream_command
+from tests.browser.conftest import LiveDaemon, OpenWindow, demo_models, live_daemon
+from tests.browser.test_pages import missing
+
+HOSTILE = "<img src=x onerror=window.hacked=1>"
+
+
+def test_given_two_tabs_when_a_model_is_loaded_and_unloaded_in_one_then_both_show_it(
+    daemon: LiveDaemon, window: OpenWindow
+) -> None:
+    opened = window(daemon.url, expected=missing(daemon))
+    here = opened.open("models")
+    there = opened.another()
+    there.goto(f"{daemon.url}/ui/#/models")
+
+    here.get_by_role("button", name="Load owl").click()
+
+    for page in (here, there):
+        expect(page.locator('li[data-model="owl"]')).to_contain_text("ready")
+        expect(page.get_by_role("region", name="Running models")).to_contain_text("owl")
+    there.get_by_role("button", name="Unload owl").first.click()
+    for page in (here, there):
+        expect(page.locator('li[data-model="owl"]')).to_contain_text("stopped")
+
+
+def test_given_a_model_that_ends_at_once_when_loaded_then_its_row_says_how(
+    tmp_path: Path, window: OpenWindow
+) -> None:
+    crash = upstream_command("--crash-after", "50ms", "--exit-code", "3", "--load", "60s")
+    with live_daemon(tmp_path, demo_models(f"  lame: {{cmd: '{crash}'}}")) as daemon:
+        page = window(daemon.url, expected=missing(daemon)).open("models")
+
+        page.get_by_role("button", name="Load lame").click()
+
+        expect(page.locator('li[data-model="lame"]')).to_contain_text("failed")
+        expect(page.locator('li[data-model="lame"]')).to_contain_text("3")
+
+
+def test_given_a_daemon_that_is_started_anew_when_it_is_back_then_the_page_is_live_without_a_reload(
+    tmp_path: Path, window: OpenWindow
+) -> None:
+    with live_daemon(tmp_path / "one", demo_models()) as first:
+        address = urlsplit(first.url).netloc
+        opened = window(first.url, expected=(*missing(first), "/api/events"))
+        page = opened.open("models")
+        expect(page.locator('li[data-model="owl"]')).to_be_visible()
+        page.evaluate("window.sameDocument = true")
+        first.stop()
+        expect(page.get_by_text("Disconnected")).to_be_visible()
+        expect(page.get_by_role("img", name="disconnected")).to_be_visible()
+    opened.watch.troubles[:] = [text for text in opened.watch.troubles if "ERR_" not in text]
+
+    with live_daemon(tmp_path / "two", demo_models("  newcomer: {cmd: 'true ${PORT}'}"), listen=address):
+        expect(page.locator('li[data-model="newcomer"]')).to_be_visible()
+        expect(page.get_by_text("Disconnected")).to_be_hidden()
+        assert page.evaluate("window.sameDocument") is True
+        opened.watch.troubles[:] = [text for text in opened.watch.troubles if "ERR_" not in text]
+        page.goto("about:blank")
+
+
+def test_given_hostile_names_and_logs_when_shown_then_they_do_nothing(
+    tmp_path: Path, window: OpenWindow
+) -> None:
+    noisy = upstream_command("--load", "100ms", "--log-line", f"{HOSTILE}<script>window.hacked=2</script>")
+    models = demo_models(
+        f"  '{HOSTILE}': {{name: '<script>window.hacked=3</script>', description: '{HOSTILE}', "
+        f"aliases: ['</script>{HOSTILE}'], cmd: {noisy!r}}}"
+    )
+    with live_daemon(tmp_path, models) as daemon:
+        opened = window(daemon.url, expected=missing(daemon))
+        page = opened.open("models")
+        line = page.locator("li[data-model]", has_text="<script>window.hacked=3</script>")
+        line.get_by_role("button", name="Load").click()
+        expect(line).to_contain_text("ready")
+
+        line.get_by_role("link", name="<script>").click()
+        expect(page.get_by_role("heading", level=2, name="<script>")).to_be_visible()
+        page.get_by_role("tab", name="Logs").click()
+        expect(page.get_by_role("log")).to_contain_text("window.hacked=2")
+
+        assert page.evaluate("window.hacked") is None
+        assert page.locator("main img, main script").count() == 0
+
+
+def test_given_a_configuration_that_is_rejected_when_on_any_page_then_a_banner_leads_to_the_reason(
+    tmp_path: Path, window: OpenWindow
+) -> None:
+    with live_daemon(tmp_path, demo_models()) as daemon:
+        page = window(daemon.url, expected=(*missing(daemon), "/api/config/reload")).open("config")
+        expect(page.get_by_text("in force").first).to_be_visible()
+        daemon.config.write_text("models:\n  owl: {cmd: [}\n")
+
+        page.get_by_role("button", name="Reload").click()
+
+        page.get_by_role("link", name="Show why").click()
+        expect(page.get_by_text("rejected", exact=True)).to_be_visible()
+        expect(page.get_by_role("main").get_by_text(f"{daemon.config}:2")).to_be_visible()
+
+
+def test_given_300_models_when_filtered_then_the_list_follows_each_key(
+    tmp_path: Path, window: OpenWindow, record_property: Callable[[str, object], None]
+) -> None:
+    many = [f"  model-{n:03}: {{cmd: 'true ${{PORT}}'}}" for n in range(300)]
+    with live_daemon(tmp_path, demo_models(*many)) as daemon:
+        page = window(daemon.url, expected=missing(daemon)).open("models")
+        expect(page.locator("li[data-model]")).to_have_count(303)
+
+        took = page.evaluate(
+            """async () => {
+                const field = document.querySelector("[data-filter]");
+                const times = [];
+                for (const text of ["m", "mo", "model-1", "model-12", ""]) {
+                    const from = performance.now();
+                    field.value = text;
+                    field.dispatchEvent(new Event("input", {bubbles: true}));
+                    await new Promise(done => requestAnimationFrame(() => setTimeout(done)));
+                    times.push(performance.now() - from);
+                }
+                return times.sort((a, b) => a - b)[2];
+            }"""
+        )
+
+        record_property("filter_ms", round(took))
+        page.get_by_role("searchbox", name="Search models").fill("model-12")
+        expect(page.locator("li[data-model]")).to_have_count(10)
