@@ -9,6 +9,7 @@ are and never come here.
 from __future__ import annotations
 
 import html
+import itertools
 import os
 import re
 from collections.abc import Mapping
@@ -85,6 +86,9 @@ _ANTHROPIC_PATHS = frozenset(
 )
 
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._:-]{1,128}")
+_PROCESS_ID = os.urandom(7).hex()
+"""Sets our ids apart from those of any other process; within this one they are counted."""
+_numbers = itertools.count(1)
 
 
 class ErrorAnswer(Struct, frozen=True):
@@ -199,6 +203,9 @@ def request_id(scope: Scope) -> str:
     if known is not None:
         return known
     given = header(scope, b"x-request-id")
-    new = given.decode("ascii") if _REQUEST_ID.fullmatch(given) else "req_" + os.urandom(13).hex()
+    if given and _REQUEST_ID.fullmatch(given):
+        new = given.decode("ascii")
+    else:
+        new = f"req_{_PROCESS_ID}{next(_numbers):012x}"
     scope[REQUEST_ID] = new
     return new

@@ -14,9 +14,13 @@ async def whole_body(scope: Scope, receive: Receive, limit: int) -> bytes:
     """The body, complete. Raises `Rejected` once it is known to exceed `limit` bytes (0 = no limit)."""
     if limit and (content_length(scope) or 0) > limit:
         raise _too_large(limit)
-    pieces: list[bytes] = []
-    size = 0
-    more = True
+    first, more = await _next_piece(receive)
+    if not more and not limit:
+        return first
+    pieces = [first]
+    size = len(first)
+    if limit and size > limit:
+        raise _too_large(limit)
     while more:
         piece, more = await _next_piece(receive)
         size += len(piece)

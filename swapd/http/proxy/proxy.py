@@ -6,7 +6,7 @@ application's to decide; it has dealt with other methods, unclean paths and `OPT
 
 A request passes a few steps, each a function: read whom it asks for, rewrite that as profile and selector
 say, resolve the name, edit the body, compose what leaves, have it served. A step that ends the request raises
-`Rejected`.
+`Rejected`. The way of a request as a whole is described in docs/design/request-path.md.
 """
 
 from __future__ import annotations
@@ -160,7 +160,7 @@ class Proxy:
         if not name:
             raise Rejected.with_code("not_found", "no model id could be identified")
         target = find_target(name, config)
-        if target is not None:
+        if target is not None and config.api_keys:
             _check_allowed(target, name, config, scope)
         path = ROUTES[scope["raw_path"]].upstream_path
         recorded = scope["method"] == "POST"

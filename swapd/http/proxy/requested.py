@@ -80,21 +80,18 @@ async def read_request(scope: Scope, receive: Receive, limit: int) -> Requested:
 
     Raises `Rejected` if its body is longer than `limit` bytes (0: no limit), and `ClientGone`.
     """
-    if scope["method"] not in ("GET", "HEAD"):
-        content_type = header(scope, b"content-type").lower()
-        if b"application/json" not in content_type and b"multipart/form-data" in content_type:
-            return await _read_form(scope, receive, limit)
-    return requested_by(scope, await whole_body(scope, receive, limit))
+    content_type = b"" if scope["method"] in ("GET", "HEAD") else header(scope, b"content-type").lower()
+    if b"multipart/form-data" in content_type and b"application/json" not in content_type:
+        return await _read_form(scope, receive, limit)
+    return requested_by(scope, content_type, await whole_body(scope, receive, limit))
 
 
-def requested_by(scope: Scope, body: bytes) -> Requested:
+def requested_by(scope: Scope, content_type: bytes, body: bytes) -> Requested:
     """What a request with this body asks for, unless the body is a multipart form.
 
-    A JSON body is asked alone; any other body leaves the query as second choice.
+    `content_type` is in lower case, and empty for a request that has its wishes in the query. A JSON body is
+    asked alone; any other body leaves the query as second choice.
     """
-    if scope["method"] in ("GET", "HEAD"):
-        return _by_query(scope, body)
-    content_type = header(scope, b"content-type").lower()
     if b"application/json" in content_type:
         fields = read_fields(body)
         return Requested(fields.model, fields.stream, Carrier.JSON, scope["query_string"], body, fields)

@@ -6,7 +6,7 @@ import json
 import time
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from swapd.http.proxy.json_edit import EditError, NotJson, Path, delete_value, encode, set_value
@@ -113,6 +113,9 @@ def test_given_five_megabytes_when_edited_then_the_cost_is_that_of_copying() -> 
     assert spent < 0.5  # a parser in Python would take far longer than this generous bound
 
 
+BUSY = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+"""Times say nothing about the code while the machine has other work."""
+
 scalars = st.none() | st.booleans() | st.integers() | st.text(max_size=5)
 names = st.sampled_from(["a", "b", "c.d", "0", 'q"', "é"])
 values = st.recursive(
@@ -126,6 +129,7 @@ def escaped(name: str) -> str:
     return name.replace(".", "\\.")
 
 
+@BUSY
 @given(st.dictionaries(names, values, max_size=4), names, names, values, st.booleans(), st.booleans())
 def test_given_any_object_when_edited_then_it_means_what_a_dictionary_would(
     document: dict[str, object], outer: str, inner: str, value: object, ascii_only: bool, spaced: bool
@@ -174,6 +178,7 @@ fragments = st.lists(
 ).map(b"".join)
 
 
+@BUSY
 @given(fragments, st.sampled_from(["a", "a.b", "a.0", "a.-1", "a.#.b", "model", "x"]))
 def test_given_any_bytes_when_edited_then_the_answer_is_an_edit_or_an_error_of_ours(
     body: bytes, key: str

@@ -6,7 +6,7 @@ import json
 
 import msgspec
 import pytest
-from hypothesis import assume, given
+from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from swapd.http.proxy import json_fields
@@ -135,6 +135,9 @@ def test_given_a_long_string_full_of_escapes_when_scanned_then_it_is_skipped() -
     assert read_fields(b'{"content":"' + content + b'","model":"m1","model":"m2"}').model == "m1"
 
 
+BUSY = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+"""Times say nothing about the code while the machine has other work."""
+
 names = st.sampled_from(["model", "stream", "messages", "mode", "models"])
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
@@ -146,6 +149,7 @@ json_values = st.recursive(
 members = st.lists(st.tuples(st.text(max_size=6) | names, json_values), max_size=6)
 
 
+@BUSY
 @given(members, st.text(), st.integers(0, 6), st.booleans(), st.booleans(), st.text(min_size=1))
 def test_given_any_document_when_edited_then_every_other_byte_stays(
     rest: list[tuple[str, object]], model: str, place: int, ascii_only: bool, spaced: bool, new: str
@@ -181,6 +185,7 @@ def test_given_any_document_when_edited_then_every_other_byte_stays(
     assert json.loads(edited[len(start.encode()) : len(edited) - len(end.encode())]) == new
 
 
+@BUSY
 @given(members, st.text(), st.none() | st.booleans())
 def test_given_a_valid_document_when_scanned_then_the_result_is_that_of_the_parser(
     rest: list[tuple[str, object]], model: str, stream: bool | None
@@ -196,6 +201,7 @@ def test_given_a_valid_document_when_scanned_then_the_result_is_that_of_the_pars
     assert replace_model(document, strict, "new") == replace_model(document, scanned, "new")
 
 
+@BUSY
 @given(st.binary(max_size=60), st.sampled_from([b"", b'{"model":', b'{"model":"m', b'{"x":', b'{"']))
 def test_given_any_bytes_when_read_then_nothing_fails(noise: bytes, prefix: bytes) -> None:
     fields = read_fields(prefix + noise)

@@ -41,7 +41,9 @@ def scope(method: str, content_type: str | None, query: str) -> dict[str, Any]:
 def test_given_a_request_when_read_then_the_model_is_where_its_type_says(
     method: str, content_type: str | None, query: str, body: bytes, name: str, stream: bool
 ) -> None:
-    requested = requested_by(scope(method, content_type, query), body)
+    asked_in_body = content_type is not None and method == "POST"
+    kind = content_type.lower().encode() if asked_in_body else b""
+    requested = requested_by(scope(method, content_type, query), kind, body)
     assert (requested.name, requested.stream) == (name, stream)
     assert (requested.json is not None) == (
         method == "POST" and content_type is not None and "application/json" in content_type.lower()
