@@ -118,6 +118,10 @@ def test_given_300_tokens_a_second_when_streamed_then_finished_blocks_stay_as_th
     scripted: LiveDaemon, window: OpenWindow, record_property: Callable[[str, object], None]
 ) -> None:
     page = window(scripted.url, expected=missing(scripted)).open("playground/chat?model=lab%2Fnasty")
+    arrived = (
+        "performance.getEntriesByType('resource').filter(each => /(math|highlight)-.*js/.test(each.name))"
+    )
+    page.wait_for_function(f"{arrived}.length > 1")
     page.get_by_role("textbox", name="Message").fill("fast")
     page.evaluate(
         """() => {

@@ -146,6 +146,10 @@ describe("Markdown", () => {
     }
   });
 
+  it("ends a list with the first line that is not part of it, so that a long answer stays many blocks", () => {
+    expect(blocks("- a\n\n- b\n\n  more\n\n| x |\n|-|\n\nEnd")).toEqual(["- a\n\n- b\n\n  more", "| x |\n|-|", "End"]);
+  });
+
   it("closes what is open", () => {
     expect(closed("```js\na")).toBe("```js\na\n```");
     expect(closed("$$ a")).toBe("$$ a\n$$");

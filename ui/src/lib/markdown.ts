@@ -147,6 +147,7 @@ export function blocks(source: string): string[] {
   let current: string[] = [];
   let fence: string | null = null;
   let math: string | null = null;
+  let blank = false;
   for (const line of source.split("\n")) {
     const text = line.trim();
     const marker = /^(`{3,}|~{3,})/.exec(text)?.[1];
@@ -158,20 +159,31 @@ export function blocks(source: string): string[] {
     else if (/^(\$\$|\\\[)/.test(text)) {
       const closing = text.startsWith("$$") ? "$$" : "\\]";
       if (text.length < 4 || !text.endsWith(closing)) math = closing;
-    } else if (text === "" && !continuesList(current)) {
-      if (current.length) found.push(current.join("\n"));
-      current = [];
+    } else if (text === "") {
+      blank = true;
       continue;
     }
+    if (blank && current.length) {
+      if (hasList(current) && continuesList(line)) current.push("");
+      else {
+        found.push(current.join("\n"));
+        current = [];
+      }
+    }
+    blank = false;
     current.push(line);
   }
   if (current.length) found.push(current.join("\n"));
   return found;
 }
 
-/** A blank line within a list does not end it; lists are rendered whole, so that their numbers go on. */
-function continuesList(lines: string[]): boolean {
-  return lines.some((line) => /^\s*([-*+]|\d+[.)])\s/.test(line) || /^\s*\[\^?/.test(line));
+function hasList(lines: string[]): boolean {
+  return lines.some((line) => /^\s*([-*+]|\d+[.)])\s/.test(line));
+}
+
+/** Whether a line after a blank one goes on with the list before: lists are rendered whole, for their numbers. */
+function continuesList(line: string): boolean {
+  return /^(\s|[-*+](\s|$)|\d+([.)](\s|$)|$))/.test(line);
 }
 
 /** Close what is open at the end of a text that has not ended, so that it looks like what it will become. */
