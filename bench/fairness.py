@@ -97,4 +97,4 @@ def _daemon(directory: Path, tools: Tools) -> Target:
     file.write_text(json.dumps(config))  # JSON is YAML
     serve = [sys.executable, "-m", "swapd", "serve", "--config", str(file)]
     listen = ["--listen", f"127.0.0.1:{port}", "--state-dir", str(directory / "state")]
-    return Target("fairness", [*serve, *listen], port, directory, swaps=True)
+    return Target("fairness", [*serve, *listen], port, swaps=True)
