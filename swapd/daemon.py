@@ -410,8 +410,9 @@ class _Daemon:
                 await self._server_ended.wait()
                 return
             served = sum(model.leases for model in self._manager.snapshot().models.values())
+            requests = "1 request" if served == 1 else f"{served} requests"
             self._log.info(
-                f"waiting for {served} requests to end, for at most {until - trio.current_time():.0f} s more",
+                f"waiting for {requests} to end, for at most {until - trio.current_time():.0f} s more",
                 event="shutdown.draining",
             )
 

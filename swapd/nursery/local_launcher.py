@@ -192,8 +192,11 @@ class LocalProcess:
 
     async def _end_leader(self, grace: StopGrace) -> ExitStatus:
         status = None
-        with grace.limit():
-            status = await self._ask_and_wait()
+        if (
+            grace.deadline > trio.current_time()
+        ):  # else nobody is asked: a command would only be killed at once
+            with grace.limit():
+                status = await self._ask_and_wait()
         if status is None:
             self._kill_tree()
             status = await self._wait_for_the_kernel()

@@ -17,6 +17,8 @@ the tree therefore hangs below the leader or, once orphaned, below a child of th
 those it started itself. The kernel lists the children of a process in one small file per thread: if the
 leader's are none and ours are all known, there is nothing, and /proc is not searched at all. Where the
 kernel lacks those files, a search costs 5 to 10 µs for each process of the machine.
+
+The whole of it, layer by layer, is described in docs/design/processes.md.
 """
 
 from __future__ import annotations

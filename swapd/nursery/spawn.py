@@ -17,6 +17,8 @@ Two traps. The signal comes when the *thread* that forked ends, not the process:
 thread that runs the event loop, never through `trio.to_thread`. And a set-user-ID program loses the
 request when it is executed; nothing can be done about that. Where setpriv is missing (macOS, busybox),
 processes start without it.
+
+The whole of it, layer by layer, is described in docs/design/processes.md.
 """
 
 from __future__ import annotations

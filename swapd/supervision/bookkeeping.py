@@ -1,6 +1,8 @@
 """What the daemon keeps outside of itself about each instance: its state record and its control group.
 
 This is the object that the launcher tells about the processes it starts.
+
+The whole of it, layer by layer, is described in docs/design/processes.md.
 """
 
 from __future__ import annotations

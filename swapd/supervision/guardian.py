@@ -22,6 +22,8 @@ CPU to start, no wake-up. A Python that waits instead needs 9 MB and 11 ms. Only
 turns into Python (30 ms), because it takes a pidfd to be sure that a number has not passed to a stranger
 between the look and the signal, and no shell has those. The shell opens the program at the start, so an
 upgrade that removes the file does not matter. Where there is no `/bin/sh`, the program waits itself.
+
+The whole of it, layer by layer, is described in docs/design/processes.md.
 """
 
 from __future__ import annotations

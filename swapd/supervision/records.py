@@ -12,6 +12,8 @@ is a regular file that belongs to us. A file with one of our names that cannot b
 its name, whose processes to look for; any other file is reported and left alone. Files are replaced by
 renaming, so a reader sees one whole version or another. They are not synced to the disk: after a power cut
 there is no process left, and the boot id says so.
+
+The whole of it, layer by layer, is described in docs/design/processes.md.
 """
 
 from __future__ import annotations

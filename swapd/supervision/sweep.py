@@ -12,6 +12,8 @@ one that was recorded: the same pid, start and marker; then the command gets its
 which is the rule, as the kernel kills leaders together with their daemon, the command is run only if it does
 not ask for a pid: `docker stop owl` names what it stops, and stops nothing else. With `${PID}` in it, it is
 not run: the number may be a stranger's by now.
+
+The whole of it, layer by layer, is described in docs/design/processes.md.
 """
 
 from __future__ import annotations
