@@ -8,7 +8,7 @@ import shlex
 import signal
 import subprocess
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import cache
 from pathlib import Path
@@ -33,6 +33,7 @@ _STOP_LIMIT_S = 30.0
 _LISTENING = re.compile(r"listening on (https?://\S+)")
 
 _PORTS_PER_DAEMON = 20
+_SWAPD = (sys.executable, "-m", "swapd")
 _GUARDIAN = re.compile(r"swapd-guardian| -I -S -E /dev/fd/\d+ ")
 """How the guardian is called, once it has given itself a name and before."""
 _LAST_MOMENT_S = 5.0
@@ -198,7 +199,14 @@ class Daemon:
 
 
 @asynccontextmanager
-async def run_daemon(config: str, directory: Path, *arguments: str) -> AsyncIterator[Daemon]:
+async def run_daemon(
+    config: str,
+    directory: Path,
+    *arguments: str,
+    environment: Mapping[str, str] | None = None,
+    pass_fds: Sequence[int] = (),
+    through: Sequence[str] = (),
+) -> AsyncIterator[Daemon]:
     """Run `swapd serve` with this configuration text, on a free port, for the length of the block.
 
     `directory` (a fresh one) takes the configuration, as `config.yaml`, and the daemon's state. Unless the
@@ -208,19 +216,31 @@ async def run_daemon(config: str, directory: Path, *arguments: str) -> AsyncIter
     config_file = directory / "config.yaml"
     config_file.write_text(_with_ports(config))
     words = ("serve", "--config", str(config_file), "--listen", "127.0.0.1:0", *arguments)
-    async with run_swapd(directory, *words) as daemon:
+    async with run_swapd(
+        directory, *words, environment=environment, pass_fds=pass_fds, through=through
+    ) as daemon:
         yield daemon
 
 
 @asynccontextmanager
-async def run_swapd(directory: Path, *arguments: str) -> AsyncIterator[Daemon]:
+async def run_swapd(
+    directory: Path,
+    *arguments: str,
+    environment: Mapping[str, str] | None = None,
+    pass_fds: Sequence[int] = (),
+    through: Sequence[str] = (),
+) -> AsyncIterator[Daemon]:
     """Run swapd with these arguments for the length of the block; yields once it listens.
+
+    `environment` is added to ours, `pass_fds` are inherited, and `through` is a command that runs the command
+    behind it, such as `unshare -pf`.
 
     On leaving, by an exception or cancellation too, it is stopped in order, bounded by 30 s; what is then
     left of it is killed, and reported as DaemonError.
     """
     marker = uuid4().hex
-    daemon = Daemon(_spawn(arguments, _environment(directory, marker)), marker, directory)
+    variables = {**_environment(directory, marker), **(environment or {})}
+    daemon = Daemon(_spawn((*through, *_SWAPD, *arguments), variables, pass_fds), marker, directory)
     try:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(daemon._collect_output)
@@ -252,17 +272,20 @@ async def _end(daemon: Daemon, marker: str) -> None:
         daemon._process.stdout.close()
 
 
-def _spawn(arguments: tuple[str, ...], environment: dict[str, str]) -> subprocess.Popen[bytes]:
+def _spawn(
+    command: Sequence[str], environment: Mapping[str, str], pass_fds: Sequence[int]
+) -> subprocess.Popen[bytes]:
     """Start it; should the test run be killed, it gets SIGTERM from the kernel and ends in order.
 
     That signal is sent when the *thread* that started it ends: so not through trio's worker threads.
     """
     return subprocess.Popen(
-        [*_death_signal_helper(), sys.executable, "-m", "swapd", *arguments],
+        [*_death_signal_helper(), *command],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         env=environment,
+        pass_fds=pass_fds,
         start_new_session=True,
     )
 

@@ -9,6 +9,7 @@ import pytest
 import trio
 import trio.testing
 
+from swapd.http.api.control import Phase, Readiness
 from swapd.nursery.states import ModelState
 from tests.unit.http.api.world import CONFIG, NOW, Answer, World, build_world, no_body, scope_of
 
@@ -518,6 +519,36 @@ async def test_given_a_log_stream_when_only_its_head_is_asked_for_then_it_ends_a
     answer = await world.call("HEAD", "/logs/stream")
 
     assert (answer.status, answer.body) == (200, b"")
+
+
+# --- readiness ----------------------------------------------------------------------------------------
+
+
+async def test_given_a_ready_daemon_when_asked_then_anybody_is_told() -> None:
+    world = build_world("apiKeys: [secret]\nmodels: {}")
+
+    answer = await world.get("/ready")
+
+    assert (answer.status, answer.body) == (200, b'{"status":"ready"}\n')
+
+
+@pytest.mark.parametrize(
+    ("readiness", "body"),
+    [
+        (Readiness(Phase.STARTING, ("m1", "a/b")), b'{"status":"starting","waiting":["m1","a/b"]}\n'),
+        (Readiness(Phase.STOPPING), b'{"status":"stopping","waiting":[]}\n'),
+        (Readiness(Phase.STUCK), b'{"status":"stuck","waiting":[]}\n'),
+    ],
+)
+async def test_given_a_daemon_that_is_not_ready_when_asked_then_it_says_why_and_to_come_again(
+    readiness: Readiness, body: bytes
+) -> None:
+    world = build_world(readiness=readiness)
+
+    answer = await world.get("/ready")
+
+    assert (answer.status, answer.body) == (503, body)
+    assert answer.headers["retry-after"] == "1"
 
 
 # --- the page -----------------------------------------------------------------------------------------

@@ -12,6 +12,7 @@ from swapd.config import Config, loads
 from swapd.http.access_log import AccessLog
 from swapd.http.answers import answer
 from swapd.http.api import Control, build_api
+from swapd.http.api.control import Readiness
 from swapd.http.app import App
 from swapd.http.auth import Authentication
 from swapd.http.proxy.profiles import Profiles
@@ -195,7 +196,7 @@ class World:
         return self.logs.rings["proxy"].history().decode().splitlines()
 
 
-def build_world(config: str = CONFIG) -> World:
+def build_world(config: str = CONFIG, readiness: Readiness | None = None) -> World:
     loaded = loads(config)
     assert loaded.config is not None, loaded.problems
     manager, logs = FakeManager(), Logs(LogSettings())
@@ -227,6 +228,7 @@ def build_world(config: str = CONFIG) -> World:
         reload=reload,
         start_soon=lambda function, *arguments: background.append((function, arguments)),
         started_at=NOW - 100,
+        readiness=lambda: readiness or Readiness(),
         build=Build("1.2.3", "abc", "today"),
         now=lambda: NOW,
     )
