@@ -20,8 +20,8 @@ class Bookkeeping:
 
     def spawned(self, launched: Launched, pid: int) -> None:
         """A leader has been started."""
+        self._cgroups.add(pid)  # first, as what it forks until then stays in our own group
         self._records.written(launched, pid)
-        self._cgroups.add(pid)
 
     def kill(self, pid: int) -> None:
         """Everything below this leader is to go, and it too if it still lives."""
