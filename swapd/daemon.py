@@ -40,7 +40,7 @@ from swapd.http.auth import Authentication
 from swapd.http.proxy import MODEL_ROUTES, Profiles, Proxy
 from swapd.http.proxy.ollama import OllamaApi
 from swapd.http.record import Tracker
-from swapd.http.server import ServerSettings, serve
+from swapd.http.server import Server, ServerSettings, serve
 from swapd.http.site_guard import SiteGuard
 from swapd.nursery.local_launcher import LocalLauncher
 from swapd.nursery.manager import Manager
@@ -170,6 +170,7 @@ class _Daemon:
         self._announcements: Announcements | None = None
         self._config_before = self._in_force.current
         self._manager.subscribe(self._history.on_event)
+        self._server: Server | None = None
         self._stop_wanted = trio.Event()
         self._force_wanted = trio.Event()
         self._server_stopping = trio.Event()
@@ -218,7 +219,7 @@ class _Daemon:
         if self._settings.watch_interval_s is not None:
             root.start_soon(self._in_force.watch, self._settings.watch_interval_s, self._log.warn)
         await root.start(self._run_manager)
-        await root.start(self._run_server, root)
+        self._server = await root.start(self._run_server, root)
         for line in self._settings.started_lines:
             self._log.info(line, event="daemon.started")
         root.start_soon(self._watch.run)
@@ -247,7 +248,7 @@ class _Daemon:
         finally:
             self._manager_ended.set()
 
-    async def _run_server(self, root: trio.Nursery, *, task_status: trio.TaskStatus[None]) -> None:
+    async def _run_server(self, root: trio.Nursery, *, task_status: trio.TaskStatus[Server]) -> None:
         settings = self._settings
         try:
             with self._server_scope:
@@ -333,8 +334,23 @@ class _Daemon:
             self._log.error(
                 "the new configuration was rejected, the old one stays in force", event="config.rejected"
             )
+        self._reload_tls()
         if self._announcements is not None:
             self._announcements.on_reload(status, self._config_before)
+
+    def _reload_tls(self) -> None:
+        """The certificate may have been renewed, whatever came of the configuration."""
+        if self._server is None or self._settings.server.tls is None:
+            return
+        try:
+            self._server.reload_tls()
+        except OSError as error:
+            self._log.error(
+                f"cannot use the TLS files, those before stay in force: {error.strerror or error}",
+                event="tls.rejected",
+            )
+        else:
+            self._log.info("the TLS files have been read again", event="tls.loaded")
 
     def _dump_state(self) -> None:
         snapshot = self._manager.snapshot()

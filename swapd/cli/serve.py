@@ -359,7 +359,7 @@ def _checked_tls(options: ServeOptions) -> TLS | None:
             f"cannot use the TLS files {files}: {error.strerror or error}",
             "give PEM files that belong together, the key without a password",
         ) from None
-    return TLS(options.tls_cert_file, options.tls_key_file)
+    return TLS(options.tls_cert_file, options.tls_key_file, password="")
 
 
 def start_lines(

@@ -6,7 +6,7 @@
 
 from swapd.http.server.asgi import ABORT, ASGIApp, BodyTooLarge, ClientGone, Headers, Receive, Scope, Send
 from swapd.http.server.response import ResponseError
-from swapd.http.server.serve import serve
+from swapd.http.server.serve import Server, serve
 from swapd.http.server.settings import TLS, ServerSettings
 
 __all__ = [
@@ -20,6 +20,7 @@ __all__ = [
     "ResponseError",
     "Scope",
     "Send",
+    "Server",
     "ServerSettings",
     "serve",
 ]

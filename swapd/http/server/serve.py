@@ -28,7 +28,8 @@ _RETRY_ACCEPT_S = 0.1
 class Server:
     """What the connections of a server share.
 
-    Mutable state: `connections`; `draining`, once it stops; hypercorn's parts, once one of them is needed.
+    Mutable state: `connections`; `draining`, once it stops; hypercorn's parts, once one of them is needed;
+    `ssl_context`, of which `reload_tls` makes another.
     """
 
     def __init__(self, app: ASGIApp, settings: ServerSettings) -> None:
@@ -65,6 +66,15 @@ class Server:
         self.connections.add(connection)
         return connection
 
+    def reload_tls(self) -> None:
+        """Read the TLS files again. Handshakes from now on use them; connections that are open go on.
+
+        Raises OSError (`ssl.SSLError` is one) for files that cannot be used, and then those before stay. Does
+        nothing on a server without TLS.
+        """
+        if self.ssl_context is not None:
+            self.ssl_context = self.hypercorn().create_ssl_context()
+
     async def drain(self) -> None:
         """Tell every connection to end after the request in hand."""
         self.draining = True
@@ -80,15 +90,16 @@ async def serve(
     settings: ServerSettings,
     *,
     stopping: trio.Event,
-    task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
+    task_status: trio.TaskStatus[Server] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Serve `app` on `listeners`, bound and listening stream sockets, which it takes over and closes.
 
-    Reports itself started once it accepts. When `stopping` is set it accepts what has been waiting to be
-    accepted, closes the listeners and the idle connections, and lets the others finish the request in hand;
-    their answers say `Connection: close`. It returns when the last of them has gone. That has no deadline of
-    its own: cancelling `serve` ends all connections at once, unfinished answers broken off, unbegun ones 503,
-    WebSockets with a close frame (1001). This takes less than half a second, unless an app shields itself.
+    Reports itself started, with the `Server`, once it accepts. When `stopping` is set it accepts what has
+    been waiting to be accepted, closes the listeners and the idle connections, and lets the others finish the
+    request in hand; their answers say `Connection: close`. It returns when the last of them has gone. That
+    has no deadline of its own: cancelling `serve` ends all connections at once, unfinished answers broken
+    off, unbegun ones 503, WebSockets with a close frame (1001). This takes less than half a second, unless an
+    app shields itself.
 
     A disconnecting client cancels the app that serves it. What an app raises goes to `settings.report_error`;
     nothing that a client sends makes `serve` raise.
@@ -104,7 +115,7 @@ async def serve(
                 async with trio.open_nursery() as accepting:
                     for listener in listeners:
                         accepting.start_soon(_accept_connections, server, listener, handlers)
-                    task_status.started()
+                    task_status.started(server)
                     await stopping.wait()
                     accepting.cancel_scope.cancel()
                 for listener in listeners:
