@@ -107,7 +107,10 @@ class Guardian:
         pause = _FIRST_PAUSE_S
         while True:
             if self._process is not None:
+                started_at = trio.current_time()
                 await _ended(self._process.pid)
+                if trio.current_time() - started_at > _LONGEST_PAUSE_S:
+                    pause = _FIRST_PAUSE_S
                 self._warn(f"the guardian (pid {self._process.pid}) was killed; starting another")
                 self._let_go()
             await trio.sleep(pause)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from swapd.testing.daemon import upstream_command
+from swapd.testing.daemon import run_daemon, upstream_command
 from swapd.testing.fixtures import StartDaemon
 from tests.real.daemons import (
     GONE_WITHIN_S,
@@ -150,3 +150,31 @@ async def test_given_a_child_that_did_not_yet_ask_for_its_death_signal_when_the_
 def _state(pid: int) -> str:
     stat = Path(f"/proc/{pid}/stat")
     return stat.read_text().rpartition(")")[2].split()[0] if stat.exists() else ""
+
+
+async def test_given_a_start_script_with_a_helper_of_its_own_when_a_model_stops_then_the_helper_is_untouched(
+    tmp_path: Path,
+) -> None:
+    """Its children come to us as orphans too, and nothing about them says that they are not the model's."""
+    go = tmp_path / "go"
+    helper = f"until [ -e {go} ]; do sleep 0.1; done; (setsid sleep 4343 &); exec sleep 4444"
+    script = ("sh", "-c", f'setsid sh -c "{helper}" & exec "$@"', "sh")
+    async with run_daemon(config({"owl": upstream_command()}), tmp_path, through=script) as running:
+        await load(running, "owl")
+        go.touch()
+
+        def helpers() -> list[int]:
+            return [each.pid for each in running.processes if each.command in ("sleep 4343", "sleep 4444")]
+
+        await until(lambda: len(helpers()) == 2)
+        before = helpers()
+
+        async with running.client() as client:
+            assert (await client.post("/api/models/unload")).status_code == 200
+
+        assert helpers() == before
+        await running.stop()
+        assert helpers() == before
+        for pid in before:
+            os.kill(pid, signal.SIGKILL)
+        await running.all_gone()

@@ -305,6 +305,10 @@ def test_given_a_broken_configuration_when_started_then_it_exits_78_with_the_pla
     [
         (["--listen", "nonsense"], 2, "swapd: wrong usage: cannot understand the listen address 'nonsense'"),
         (["--frobnicate"], 2, "swapd: wrong usage: unrecognized arguments: --frobnicate"),
+        (["--state-dir=good.yaml"], 1, "swapd: cannot use the state directory good.yaml: File exists"),
+        (["--ready-fd=1"], 2, "swapd: wrong usage: --ready-fd must be 3 or higher, not 1"),
+        (["--pid-file=none/p", "--listen=127.0.0.1:0"], 1,
+         "swapd: cannot write the pid file none/p: No such file or directory"),
         (["--listen=unix:/nonexistent/s"], 1, "swapd: cannot listen on unix:/nonexistent/s: No such file"),
         (["--tls-cert-file=no.pem", "--tls-key-file=no.pem", "--listen=127.0.0.1:0"], 1,
          "swapd: cannot use the TLS files no.pem and no.pem: No such file or directory"),
