@@ -158,12 +158,14 @@ class _Daemon:
             ready_fd=settings.ready_fd, status=self._status_line, warn=self._log.warn
         )
         self._telemetry = Telemetry(self._in_force.current, logs)
+        self._access_log = AccessLog(self._log)
+        self._access_log.apply(self._in_force.current)
         self._profiles = Profiles(lambda: self._in_force.current)
         self._proxy = Proxy(
             lambda: self._in_force.current,
             self._manager,
             self._log,
-            Tracker(self._telemetry.in_flight),
+            Tracker(self._telemetry.in_flight, lambda: self._access_log.proxies),
             self._profiles,
         )
         self._history = ModelHistory()
@@ -288,7 +290,7 @@ class _Daemon:
             passthrough=self._proxy.passthrough,
             api=build_api(control, auth),
             auth=auth,
-            access_log=AccessLog(self._log),
+            access_log=self._access_log,
             log=self._log,
             ollama=OllamaApi(lambda: self._in_force.current, self._proxy, self._manager),
             guard=SiteGuard(
@@ -323,6 +325,7 @@ class _Daemon:
         if applied is None:
             return None
         self._logs.apply(_log_settings(config, self._settings))
+        self._access_log.apply(config)
         self._profiles.apply(config)
         self._telemetry.apply(config, self._in_force.status.generation + 1)
         return Changes(applied.added, applied.removed, applied.restarted, applied.updated, applied.unchanged)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from swapd.http.client_address import TrustedProxies
+from swapd.http.errors import header
 from swapd.observe.logger import Level, Logger
 from swapd.observe.text import escape_control
 
@@ -25,7 +26,8 @@ class AccessLog:
 
     def __init__(self, log: Logger) -> None:
         self._log = log
-        self._proxies = TrustedProxies()
+        self.proxies = TrustedProxies()
+        """Whose word counts for where a request came from."""
         self._skip: tuple[str, ...] = DEFAULT_SKIP
         self._enabled = True
 
@@ -33,7 +35,7 @@ class AccessLog:
         """From the next request on do as this configuration says."""
         self._enabled = config.access_log.enabled
         self._skip = config.access_log.skip
-        self._proxies = TrustedProxies(config.trusted_proxies)
+        self.proxies = TrustedProxies(config.trusted_proxies)
 
     def write(self, scope: Scope, record: RequestRecord, duration_s: float) -> None:
         """Log that the request of `scope` was answered as `record` says, `duration_s` after it arrived.
@@ -44,16 +46,20 @@ class AccessLog:
         path = scope["path"]
         if not self._enabled or path.startswith(self._skip) or not self._log.enabled(Level.INFO):
             return
-        headers = dict(reversed(scope["headers"]))  # of several equal names the first one counts
-        client = scope["client"]
-        ip = escape_control(self._proxies.client_ip(client[0] if client else "", headers)) or "unix"
-        agent = _quotable(headers.get(b"user-agent", b"").decode("utf-8", "backslashreplace"))
+        ip = escape_control(self._client_ip(scope, record)) or "unix"
+        agent = _quotable(header(scope, b"user-agent").decode("utf-8", "backslashreplace"))
         method = scope["method"] if scope["type"] == "http" else "GET"
         self._log.info(
             f'Request {ip} "{method} {_quotable(path)} {_protocol(scope["http_version"])}" '
             f'{record.status or 200} {record.bytes_sent} "{agent}" {duration_text(duration_s)}',
             event="request.done",
         )
+
+    def _client_ip(self, scope: Scope, record: RequestRecord) -> str:
+        if record.request is not None:
+            return record.request.client
+        client = scope["client"]
+        return self.proxies.client_ip(client[0] if client else "", scope["headers"])
 
 
 def _protocol(version: str) -> str:

@@ -7,11 +7,14 @@ the configuration trusts is believed, because anybody can send that header.
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Final
+
+from swapd.http.server.asgi import Headers
 
 LOOPBACK: Final = ("127.0.0.0/8", "::1/128")
 _REMEMBERED_PEERS: Final = 1024
+_FORWARDING: Final = frozenset({b"x-forwarded-for", b"x-real-ip"})
 
 
 class TrustedProxies:
@@ -37,21 +40,20 @@ class TrustedProxies:
             known = self._known[peer] = not peer or self._is_listed(peer)
         return known
 
-    def client_ip(self, peer: str, headers: Mapping[bytes, bytes]) -> str:
+    def client_ip(self, peer: str, headers: Headers) -> str:
         """The client's address: the first of `X-Forwarded-For`, else `X-Real-IP`, else `peer`.
 
-        `headers` maps lower-case names to values. What stands in the headers is text of the sender's choice.
+        `headers` have lower-case names; of equal ones the first counts. What stands in them is text of the
+        sender's choice.
         """
-        if self.trusts(peer):
-            forwarded = headers.get(b"x-forwarded-for")
-            if forwarded:
-                first = forwarded.partition(b",")[0].strip()
-                if first:
-                    return first.decode("latin-1")
-            real = headers.get(b"x-real-ip")
-            if real:
-                return real.decode("latin-1")
-        return peer
+        if not self.trusts(peer):
+            return peer
+        told = [pair for pair in headers if pair[0] in _FORWARDING]
+        if not told:
+            return peer
+        said = dict(reversed(told))
+        forwarded = said.get(b"x-forwarded-for", b"").partition(b",")[0].strip()
+        return (forwarded or said.get(b"x-real-ip", b"")).decode("latin-1") or peer
 
     def _is_listed(self, peer: str) -> bool:
         try:

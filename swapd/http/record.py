@@ -60,7 +60,7 @@ class Tracker:
             forwarded_path=forwarded_path.decode("latin-1"),
             query=scope["query_string"],
             headers=scope["headers"],
-            client=self._proxies().client_ip(peer[0] if peer else "", dict(reversed(scope["headers"]))),
+            client=self._proxies().client_ip(peer[0] if peer else "", scope["headers"]),
             progress=record,
             recorded=recorded,
         )

@@ -1,14 +1,16 @@
 """Whole requests and responses, of the newest that fit into a budget of memory, for people who want to look.
 
-A capture takes over what the request's handling had in hand anyway: nothing is copied while a request runs.
-The newest captures lie there as they are; when they have become many, they are packed, in a thread, oldest
-first. What is over the budget is thrown away, oldest first too. Secrets are masked before a capture is kept.
+A capture takes over what the request's handling had in hand anyway: nothing is copied while a request runs,
+and nothing is laid out before somebody looks. The newest captures lie there as they are; when they have
+become many, they are packed, in a thread, oldest first, many at once. What is over the budget is thrown away,
+oldest first too. Secrets are masked before a capture is kept.
 """
 
 from __future__ import annotations
 
 import base64
 from collections.abc import Callable, Iterable
+from itertools import chain
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import parse_qsl, urlencode
 
@@ -31,6 +33,7 @@ OVERHEAD: Final = 600
 _NO_RESPONSE_BODY: Final = frozenset({"/v1/audio/speech", "/v1/images/generations", "/sdapi/v1/txt2img"})
 _NO_REQUEST_BODY: Final = frozenset({"/v1/audio/voices", "/v1/audio/transcriptions"})
 _NO_BODIES: Final = frozenset({"/v1/images/edits", "/sdapi/v1/img2img"})
+_REDACTED: Final = REDACTED.encode()
 _SECRET_PARAMETERS: Final = ("key", "token", "secret", "password")
 
 
@@ -39,25 +42,26 @@ class Capture(Struct, frozen=True):
 
     req_path: str
     req_query: str
-    req_headers: dict[str, list[str]]
+    req_headers: list[tuple[bytes, bytes]]
     req_body: bytes | None
-    resp_headers: dict[str, list[str]]
+    resp_headers: list[tuple[bytes, bytes]]
     resp_body: bytes | None
     truncated: bool
 
     def as_json(self, id: int, *, bodies: bool) -> dict[str, Any]:
         """The capture as the API shows it."""
+        requested, responded = headers_of(self.req_headers), headers_of(self.resp_headers)
         shown: dict[str, Any] = {
             "id": id,
             "req_path": self.req_path,
-            "req_headers": _firsts(self.req_headers),
+            "req_headers": _firsts(requested),
             "req_body": _base64(self.req_body) if bodies else None,
-            "resp_headers": _firsts(self.resp_headers),
+            "resp_headers": _firsts(responded),
             "resp_body": _base64(self.resp_body) if bodies else None,
         }
         if self.req_query:
             shown["req_query"] = self.req_query
-        for name, headers in (("req", self.req_headers), ("resp", self.resp_headers)):
+        for name, headers in (("req", requested), ("resp", responded)):
             repeated = {key: values for key, values in headers.items() if len(values) > 1}
             if repeated:
                 shown[f"{name}_header_values"] = repeated
@@ -149,12 +153,24 @@ class Captures:
             await self._wanted.wait()
             self._wanted = trio.Event()
             while self._unpacked_size > UNPACKED_BYTES // 2 and self._unpacked:
-                id = next(iter(self._unpacked))
-                capture = self._entries[id][0]
-                assert isinstance(capture, Capture)
-                packed = await trio.to_thread.run_sync(pack, capture)
-                if id in self._unpacked:  # else it has been thrown away meanwhile
-                    self._replace(id, packed)
+                old = self._oldest_unpacked()
+                packed = await trio.to_thread.run_sync(pack_all, list(old.values()))
+                for id, small in zip(old, packed, strict=True):
+                    if id in self._unpacked:  # else it has been thrown away meanwhile
+                        self._replace(id, small)
+
+    def _oldest_unpacked(self) -> dict[int, Capture]:
+        """So many that what remains is half of what may lie unpacked."""
+        oldest: dict[int, Capture] = {}
+        size = self._unpacked_size
+        for id in self._unpacked:
+            if size <= UNPACKED_BYTES // 2:
+                break
+            capture, its_size = self._entries[id]
+            assert isinstance(capture, Capture)
+            oldest[id] = capture
+            size -= its_size
+        return oldest
 
     def _replace(self, id: int, packed: bytes) -> None:
         del self._unpacked[id]
@@ -195,9 +211,9 @@ def capture_of(request: InFlightRequest, tap: BodyTap | None, rules: CaptureRule
     return Capture(
         req_path=path,
         req_query=_masked_query(request.query),
-        req_headers=_shown(request.request_headers, rules.masked_headers),
+        req_headers=_without_secrets(request.request_headers, rules.masked_headers),
         req_body=_masked(request_body, rules),
-        resp_headers=_shown(headers, rules.masked_headers),
+        resp_headers=_without_secrets(headers, rules.masked_headers),
         resp_body=_masked(response_body, rules),
         truncated=truncated,
     )
@@ -205,9 +221,15 @@ def capture_of(request: InFlightRequest, tap: BodyTap | None, rules: CaptureRule
 
 def pack(capture: Capture) -> bytes:
     """The capture, small. May be called in any thread."""
+    return pack_all([capture])[0]
+
+
+def pack_all(captures: Iterable[Capture]) -> list[bytes]:
+    """Each of the captures, small. May be called in any thread."""
     import zstandard  # loaded by those who have something to pack
 
-    return zstandard.ZstdCompressor().compress(msgspec.msgpack.encode(capture))
+    compressor = zstandard.ZstdCompressor()
+    return [compressor.compress(msgspec.msgpack.encode(capture)) for capture in captures]
 
 
 def unpack(packed: bytes) -> Capture:
@@ -217,23 +239,21 @@ def unpack(packed: bytes) -> Capture:
 
 
 def _size(capture: Capture) -> int:
-    headers = sum(
-        len(name) + sum(map(len, values))
-        for each in (capture.req_headers, capture.resp_headers)
-        for name, values in each.items()
-    )
+    headers = sum(map(len, chain.from_iterable(capture.req_headers + capture.resp_headers)))
     return len(capture.req_body or b"") + len(capture.resp_body or b"") + headers + OVERHEAD
 
 
-def _shown(headers: Headers, masked: frozenset[bytes]) -> dict[str, list[str]]:
-    """Headers for people: canonical names, secrets masked, `Host` left out."""
+def headers_of(headers: Headers) -> dict[str, list[str]]:
+    """Headers for people: canonical names, `Host` left out."""
     shown: dict[str, list[str]] = {}
     for name, value in headers:
-        if name == b"host":
-            continue
-        text = REDACTED if name in masked else value.decode("utf-8", "replace")
-        shown.setdefault(canonical_name(name), []).append(text)
+        if name != b"host":
+            shown.setdefault(canonical_name(name), []).append(value.decode("utf-8", "replace"))
     return shown
+
+
+def _without_secrets(headers: Headers, masked: frozenset[bytes]) -> list[tuple[bytes, bytes]]:
+    return [(pair[0], _REDACTED) if pair[0] in masked else pair for pair in headers]
 
 
 def _firsts(headers: dict[str, list[str]]) -> dict[str, str] | None:
@@ -263,6 +283,8 @@ def _masker(pattern: Any) -> Callable[[bytes], bytes]:
 
 def _masked_query(query: bytes) -> str:
     """A query without the values of parameters that look like secrets."""
+    if not query:
+        return ""
     pairs: Iterable[tuple[str, str]] = parse_qsl(query.decode("latin-1"), keep_blank_values=True)
     return urlencode(
         [

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -11,19 +11,20 @@ from swapd.observe.activity.row import ActivityRow
 from swapd.observe.tap import BodyTap, Outcome
 
 if TYPE_CHECKING:
-    from swapd.observe.inflight import Headers, InFlightRequest
-
-
-def header_of(headers: Headers, name: bytes) -> str:
-    """The first value of a header, by its lower-case name; empty if it is not there."""
-    return next((value.decode("latin-1") for key, value in headers if key == name), "")
+    from swapd.observe.inflight import InFlightRequest
 
 
 def tap_for(request: InFlightRequest, keep: int) -> BodyTap:
     """What looks into the response to `request`, whose headers are known; keeps `keep` bytes of its body."""
-    headers = request.response_headers
-    content_type = header_of(headers, b"content-type").lower()
-    return BodyTap(request, content_type, header_of(headers, b"content-encoding").lower(), keep)
+    content_type = encoding = None
+    for name, value in request.response_headers:
+        if name == b"content-type" and content_type is None:
+            content_type = value
+        elif name == b"content-encoding" and encoding is None:
+            encoding = value
+    return BodyTap(
+        request, (content_type or b"").decode("latin-1"), (encoding or b"").decode("latin-1").lower(), keep
+    )
 
 
 def outcome_of(request: InFlightRequest) -> Outcome:
@@ -35,9 +36,9 @@ def outcome_of(request: InFlightRequest) -> Outcome:
 
 
 def row_of(
-    request: InFlightRequest, outcome: Outcome, *, session_headers: tuple[str, ...], generation: int
+    request: InFlightRequest, outcome: Outcome, *, session_headers: tuple[bytes, ...], generation: int
 ) -> ActivityRow:
-    """The row of an ended request, without its id."""
+    """The row of an ended request, without its id. `session_headers` are lower-case names."""
     ended, now_ns = time.perf_counter(), time.time_ns()
     tokens = outcome.tokens
     duration_ms = max((ended - request.started) * 1000, outcome.model_ms)
@@ -48,7 +49,7 @@ def row_of(
         ts_ms=now_ns // 1_000_000,
         model_id=request.model,
         req_path=request.forwarded_path,
-        resp_content_type=header_of(request.response_headers, b"content-type"),
+        resp_content_type="" if request.tap is None else request.tap.content_type,
         resp_status_code=request.progress.status,
         cache_tokens=tokens.cached,
         draft_tokens=tokens.draft,
@@ -89,9 +90,10 @@ def _wall_ms(request: InFlightRequest, moment: float) -> int:
     return request.started_ns // 1_000_000 + round((moment - request.started) * 1000)
 
 
-def _session(request: InFlightRequest, names: tuple[str, ...]) -> str | None:
-    headers: Any = request.headers
-    for name in names:
-        if value := header_of(headers, name.lower().encode("latin-1")).strip():
-            return value[:200]
-    return None
+def _session(request: InFlightRequest, names: tuple[bytes, ...]) -> str | None:
+    found = [pair for pair in request.headers if pair[0] in names]
+    if not found:
+        return None
+    firsts = dict(reversed(found))
+    values = (firsts.get(name, b"").strip() for name in names)
+    return next((value.decode("latin-1")[:200] for value in values if value), None)

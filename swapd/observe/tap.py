@@ -28,6 +28,7 @@ ERROR_TEXT: Final = 500
 _UNPACKED: Final = 8 * 1024 * 1024
 
 _FINISH = re.compile(rb'"(?:finish_reason|stop_reason)"\s*:\s*"([\w-]{1,40})"')
+_NAMES: Final = (b'"usage"', b'"timings"', b'"metrics"')
 _FIGURES = re.compile(rb'"(usage|timings|metrics)"\s*:\s*(?=\{)')
 
 
@@ -51,6 +52,7 @@ class BodyTap:
 
     __slots__ = (
         "_before",
+        "_body",
         "_is_stream",
         "_json_limit",
         "_keep",
@@ -59,6 +61,7 @@ class BodyTap:
         "_request",
         "_tail",
         "_unpack",
+        "content_type",
         "encoding",
         "frames",
         "kept",
@@ -69,13 +72,15 @@ class BodyTap:
     )
 
     def __init__(self, request: InFlightRequest, content_type: str, encoding: str, keep: int) -> None:
-        """`content_type` and `encoding` as in the response's headers, in lower case."""
+        """`content_type` as in the response's headers, `encoding` in lower case."""
         self._request = request
-        self._is_stream = "text/event-stream" in content_type
+        self._is_stream = "text/event-stream" in content_type.lower()
+        self.content_type = content_type
         self._keep = keep
         self._json_limit = 0 if self._is_stream else max(WHOLE_JSON, keep)
         self._unpack: Any = zlib.decompressobj(47) if self._is_stream and _packed(encoding) else None
         self._partial = self._last = self._before = self._tail = b""
+        self._body: bytes | None = None
         self.encoding = encoding
         self.kept: list[bytes] = []
         self.truncated = False
@@ -95,8 +100,13 @@ class BodyTap:
             self._keep_piece(piece, self._json_limit)
 
     def body(self) -> bytes | None:
-        """The kept part of the body with its content encoding undone; None if that failed."""
-        return unpacked(b"".join(self.kept), self.encoding)
+        """The kept part of the body with its content encoding undone; None if that failed.
+
+        To be asked when the body has ended.
+        """
+        if self._body is None:
+            self._body = unpacked(b"".join(self.kept), self.encoding)
+        return self._body
 
     def outcome(self, status: int, path: str) -> Outcome:
         """What the response told; `status` is its status, `path` the one the upstream saw."""
@@ -111,7 +121,7 @@ class BodyTap:
             return Outcome(Tokens(), "response decompression failed: damaged data", readable=False)
         if self.truncated:
             self._read_ends(body)
-        else:
+        elif any(name in body for name in _NAMES):
             self.usage.take_answer(body, last_element=path.startswith("/infill"))
         return Outcome(
             self.usage.tokens(),
@@ -212,6 +222,8 @@ def _object_at(text: bytes, start: int) -> bytes | None:
 
 
 def _finish_reason(text: bytes) -> str:
+    if b'_reason"' not in text:
+        return ""
     found = _FINISH.findall(text)
     return found[-1].decode() if found else ""
 

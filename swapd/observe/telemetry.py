@@ -47,6 +47,7 @@ class Telemetry:
 
     def __init__(self, config: Config, logs: Logs) -> None:
         self._config = config
+        self._session_headers = _session_headers(config)
         self._log = logs.proxy
         self._generation = 1
         self.in_flight = InFlight(self)
@@ -67,6 +68,7 @@ class Telemetry:
             self.activity.change(store_settings(config))
         self.captures.apply(CaptureRules.from_config(config))
         self._config = config
+        self._session_headers = _session_headers(config)
         self._generation = generation
 
     def label_of(self, model: str) -> str:
@@ -106,19 +108,18 @@ class Telemetry:
         label, code = self.label_of(request.model), request.progress.error_code
         self.metrics.request_ended(request, label, seconds, code)
         if request.recorded:
-            self._record(request)
+            self._record(request, label)
 
     def on_rejected(self, record: Rejection) -> None:
         """A request ended with an error of swapd's own, for a model or not."""
         model = "" if record.request is None else self.label_of(record.request.model)
         self.metrics.request_rejected(model, record.error_code)
 
-    def _record(self, request: InFlightRequest) -> None:
-        sessions = self._config.ui.activity.session_headers
+    def _record(self, request: InFlightRequest, label: str) -> None:
         outcome = outcome_of(request)
-        row = row_of(request, outcome, session_headers=sessions, generation=self._generation)
+        row = row_of(request, outcome, session_headers=self._session_headers, generation=self._generation)
         id = self.activity.add(row)
-        self.metrics.row_recorded(row, self.label_of(request.model))
+        self.metrics.row_recorded(row, label)
         if self._is_captured(request, outcome):
             self.captures.add(id, capture_of(request, request.tap, self.captures.rules))
         self.events.publish("activity", {"id": id})
@@ -136,6 +137,10 @@ class Telemetry:
     def _report(self, level: str, text: str) -> None:
         (self._log.error if level == "error" else self._log.info)(text, event="store.trouble")
         self.events.notice(level, text)
+
+
+def _session_headers(config: Config) -> tuple[bytes, ...]:
+    return tuple(name.lower().encode("latin-1") for name in config.ui.activity.session_headers)
 
 
 def store_settings(config: Config) -> StoreSettings:

@@ -94,6 +94,8 @@ class Usage:
 
     def model_ms(self) -> float:
         """How long the model itself says it has worked, in milliseconds; 0 if it does not say."""
+        if not self._timings:
+            return 0.0
         return _number(self._timings.get("prompt_ms")) + _number(self._timings.get("predicted_ms"))
 
     def _take_array(self, body: bytes, *, last_element: bool) -> bool:

@@ -9,7 +9,7 @@ from starlette.responses import Response
 from swapd.http.api.control import Control
 from swapd.http.errors import Rejected
 from swapd.http.paths import parameter
-from swapd.observe.captures import Capture
+from swapd.observe.captures import Capture, headers_of
 
 
 async def capture(control: Control, request: Request) -> Response:
@@ -27,10 +27,10 @@ async def part(control: Control, request: Request) -> Response:
         "req_body": (found.req_body, found.req_headers),
         "resp_body": (found.resp_body, found.resp_headers),
     }
-    body, headers = bodies.get(name, (None, {}))
+    body, headers = bodies.get(name, (None, []))
     if body is None:
         raise Rejected.with_code("not_found", "capture not found")
-    kind = headers.get("Content-Type", ["application/octet-stream"])[0]
+    kind = headers_of(headers).get("Content-Type", ["application/octet-stream"])[0]
     # Whatever it is, the browser must not run it in our name.
     safe = {"content-type": kind, "x-content-type-options": "nosniff", "content-security-policy": "sandbox"}
     return Response(body, headers=safe)
