@@ -69,6 +69,11 @@ class Lease(Ticket):
         """Give the lease back. Synchronous, so that it can stand in a `finally` of a cancelled task."""
         self._manager.release(self)
 
+    def cancel(self) -> None:
+        """End the work, as the manager would: the request itself was cancelled."""
+        self.revoked = self.revoked or Revocation.CANCELLED
+        self.scope.cancel()
+
     def wake(self) -> None:
         """Tell the task that its ticket is decided, whether it waits already or will in a moment."""
         if self._decided is None:

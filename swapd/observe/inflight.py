@@ -13,8 +13,6 @@ import time
 from collections.abc import Callable, Iterable
 from typing import Any, Final, Protocol
 
-import trio
-
 from swapd.observe.timestamps import utc_timestamp
 
 Headers = Iterable[tuple[bytes, bytes]]
@@ -34,6 +32,12 @@ class Progress(Protocol):
     error_code: str
 
 
+class Work(Protocol):
+    """What can be ended: a scope of trio's, or something that has one."""
+
+    def cancel(self) -> None: ...
+
+
 class InFlightRequest:
     """One request for a model, from the moment its model is known to the end of its answer.
 
@@ -44,6 +48,7 @@ class InFlightRequest:
 
     __slots__ = (
         "_table",
+        "_work",
         "cancelled",
         "client",
         "first_byte",
@@ -63,7 +68,6 @@ class InFlightRequest:
         "request_headers",
         "requested",
         "response_headers",
-        "scope",
         "started",
         "started_ns",
         "streamed",
@@ -119,8 +123,7 @@ class InFlightRequest:
         self.response_headers: Headers = ()
         self.tap: Any = None
         """What looks into the response's body, if anything does; see `swapd.observe.tap`."""
-        self.scope = trio.CancelScope()
-        """The work on this request happens inside it, so that the request can be cancelled."""
+        self._work: Work | None = None
         self.cancelled = False
         """Whether somebody has ended it through the API."""
 
@@ -142,7 +145,14 @@ class InFlightRequest:
     def cancel(self) -> None:
         """End the request as if its client had left, except that the client is told if it still can be."""
         self.cancelled = True
-        self.scope.cancel()
+        if self._work is not None:
+            self._work.cancel()
+
+    def can_be_cancelled_by(self, work: Work) -> None:
+        """From now on, cancelling the request is cancelling `work`."""
+        self._work = work
+        if self.cancelled:
+            work.cancel()
 
     def entry(self) -> dict[str, Any]:
         """The request as the API shows it: headers by their first value, secrets masked."""

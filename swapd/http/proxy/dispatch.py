@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Callable
+from math import inf
 
 import trio
 from msgspec import Struct
@@ -57,6 +58,9 @@ class Outgoing(Struct, eq=False):
     """What to tell the client while the model is being loaded; None: nothing."""
 
 
+_CANCELLED = ErrorAnswer("request_cancelled", "the request was cancelled")
+
+
 class _AskAgain(enum.Enum):
     """What an attempt returns when its instance was gone before anything had been sent to it.
 
@@ -80,13 +84,13 @@ class Dispatcher:
         Raises `Rejected` if there is an error to answer with; nothing has been sent to the client then.
         Cancelling it closes the connection to the upstream at once, and gives the lease back.
         """
-        lease = self._manager.try_acquire(outgoing.model.id)
+        lease = self.lease_at_once(outgoing)
         if lease is None:
             if outgoing.loading is not None:
                 await self._serve_aloud(outgoing, outgoing.loading, scope, send)
                 return
             lease = await self.acquire(outgoing, scope)
-        await self._serve_with(lease, outgoing, Relay(scope, send))
+        await self.serve_with(lease, outgoing, Relay(scope, send))
 
     async def _serve_aloud(self, outgoing: Outgoing, loading: Loading, scope: Scope, send: Send) -> None:
         """Serve a request whose client is told how the loading of its model goes."""
@@ -104,26 +108,28 @@ class Dispatcher:
             kept = [pair for pair in outgoing.headers if pair[0] != b"accept-encoding"]
             outgoing.headers = [*kept, (b"accept-encoding", b"identity")]
         try:
-            await self._serve_with(lease, outgoing, relay)
+            await self.serve_with(lease, outgoing, relay)
         except Rejected as rejected:
             await relay.fail(rejected.answer)
 
-    async def _serve_with(self, lease: Lease, outgoing: Outgoing, relay: Relay) -> None:
-        """Serve a request that has its lease, which is given back."""
+    async def serve_with(self, lease: Lease, outgoing: Outgoing, relay: Relay) -> None:
+        """Serve a request that has its lease, which is given back. Raises and is cancelled as `serve`."""
         relay.granted()
         failure = await self._attempt(lease, outgoing, relay)
         if failure is _AskAgain.YES:
-            lease = await self._acquire_again(lease)
+            lease = await self._acquire_again(lease, relay)
             failure = await self._attempt(lease, outgoing, relay)
         if failure is _AskAgain.YES:
             lease.release()
             failure = ErrorAnswer("process_not_ready", f"[{outgoing.model.id}] process is not ready")
-        if failure is None:
-            await relay.finish()
-        else:
+        if failure is not None:
             await relay.fail(failure)
 
     # -- leases ----------------------------------------------------------------------------------------------
+
+    def lease_at_once(self, outgoing: Outgoing) -> Lease | None:
+        """A lease for a request whose model is ready, if nobody waits for it."""
+        return self._manager.try_acquire(outgoing.model.id)
 
     async def acquire(
         self, outgoing: Outgoing, scope: Scope, on_waiting: Callable[[Lease], None] | None = None
@@ -145,26 +151,42 @@ class Dispatcher:
                 answer = ErrorAnswer(answer.code, outgoing.ready_only)
             raise Rejected(answer) from None
 
-    async def _acquire_again(self, lease: Lease) -> Lease:
-        try:
-            return await self._manager.acquire_again(lease)
-        except Refused as refused:
-            raise Rejected(from_refusal(refused.refusal)) from None
+    async def _acquire_again(self, lease: Lease, relay: Relay) -> Lease:
+        with trio.CancelScope() as waiting:
+            relay.can_be_cancelled_by(waiting)
+            try:
+                lease = await self._manager.acquire_again(lease)
+            except Refused as refused:
+                raise Rejected(from_refusal(refused.refusal)) from None
+            relay.can_be_cancelled_by(lease)
+            return lease
+        raise Rejected(_CANCELLED)
 
     async def _attempt(
         self, lease: Lease, outgoing: Outgoing, relay: Relay
     ) -> ErrorAnswer | _AskAgain | None:
-        """One exchange with the instance of `lease`; None if the response is complete in `relay`."""
+        """One exchange with the instance of `lease`; None if the client has the whole response.
+
+        The lease is given back as soon as the upstream is not needed any more, but its scope goes on to the
+        end of the work.
+        """
         failure: ErrorAnswer | _AskAgain | None = None
+        held = True
         try:
-            with lease.scope:
+            with lease.scope as scope:
                 error = await self._exchange(lease, outgoing, relay)
-                if error is not None:
+                if error is None:
+                    held = False
+                    lease.release()
+                    if lease.lost:
+                        scope.deadline = inf  # the client may take its time with what is left
+                    await relay.finish()
+                else:
                     failure = await self._judged(error, lease, outgoing, relay)
-            if lease.scope.cancelled_caught:
+            if scope.cancelled_caught:
                 failure = await self.revoked(lease, outgoing)
         finally:
-            if failure is not _AskAgain.YES:
+            if held and failure is not _AskAgain.YES:
                 lease.release()
         return failure
 
@@ -233,7 +255,7 @@ class Dispatcher:
         """What to say when the manager has ended the use of the lease."""
         match lease.revoked:
             case Revocation.CANCELLED:
-                return ErrorAnswer("request_cancelled", "the request was cancelled")
+                return _CANCELLED
             case Revocation.SHUTTING_DOWN:
                 return ErrorAnswer("shutting_down", "swapd is shutting down")
             case _:

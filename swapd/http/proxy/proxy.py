@@ -32,6 +32,7 @@ from swapd.http.proxy.instances import Instances
 from swapd.http.proxy.loading import LOADING, Loading, LoadingRelay
 from swapd.http.proxy.passthrough import COMFYUI, Addressed, address, decoded, pinned
 from swapd.http.proxy.profiles import Profiles
+from swapd.http.proxy.relay import Relay
 from swapd.http.proxy.requested import Carrier, Requested, read_request
 from swapd.http.proxy.routes import ROUTES, is_model_route, is_recorded
 from swapd.http.proxy.selectors import Choice, Selectors
@@ -186,9 +187,15 @@ class Proxy:
         request.request_headers = outgoing.headers
         if isinstance(outgoing.body, bytes):
             request.request_body = outgoing.body
-        with request.scope:
+        if isinstance(outgoing, Outgoing) and (lease := self._dispatcher.lease_at_once(outgoing)) is not None:
+            request.can_be_cancelled_by(
+                lease
+            )  # it has a scope already, and entering another costs like the whole look-up
+            return await self._dispatcher.serve_with(lease, outgoing, Relay(scope, send))
+        with trio.CancelScope() as work:
+            request.can_be_cancelled_by(work)
             await self._pass_on(outgoing, scope, send)
-        if request.scope.cancelled_caught:
+        if work.cancelled_caught:
             await _answer_cancelled(scope)
         return None
 

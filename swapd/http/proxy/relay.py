@@ -16,6 +16,7 @@ from swapd.http.proxy.headers import headers_for_client
 from swapd.http.record import RECORD, RequestRecord
 from swapd.http.server.asgi import Headers, Scope, Send
 from swapd.nursery.lease import NO_ACTIVITY
+from swapd.observe.inflight import Work
 
 _TRAILERS = "http.response.trailers"
 
@@ -71,6 +72,11 @@ class Relay:
         """Note that the request need not wait for its model any more."""
         if (request := self._record.request) is not None:
             request.granted = time.perf_counter()
+
+    def can_be_cancelled_by(self, work: Work) -> None:
+        """From now on whoever cancels the request does so with `work`."""
+        if (request := self._record.request) is not None:
+            request.can_be_cancelled_by(work)
 
     async def pass_on(self, response: Incoming) -> None:
         """Read `response` to its end. Raises `UpstreamError` if it breaks off; does not close it."""

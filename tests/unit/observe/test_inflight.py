@@ -5,6 +5,8 @@ from __future__ import annotations
 from types import SimpleNamespace
 from typing import Any
 
+import trio
+
 from swapd.observe.inflight import InFlight, InFlightRequest, shown_headers
 
 
@@ -82,12 +84,16 @@ def test_given_secrets_when_headers_are_shown_then_they_are_masked_and_only_firs
     assert shown == {"Authorization": "[REDACTED]", "X-Api-Key": "[REDACTED]", "Accept": "a"}
 
 
-def test_given_a_request_when_it_is_cancelled_then_its_scope_is_and_only_known_ids_count() -> None:
+def test_given_a_request_when_it_is_cancelled_then_its_work_is_and_only_known_ids_count() -> None:
     table = InFlight()
     request = begin(table)
+    first, second = trio.CancelScope(), trio.CancelScope()
+    request.can_be_cancelled_by(first)
 
     assert not table.cancel(7)
     assert table.cancel(1)
+    request.can_be_cancelled_by(second)
 
     assert request.cancelled
-    assert request.scope.cancel_called
+    assert first.cancel_called
+    assert second.cancel_called, "what begins too late is not done either"
