@@ -17,6 +17,7 @@ helped."""
 
 from __future__ import annotations
 
+import gc
 import os
 import time
 from collections.abc import Sequence
@@ -226,6 +227,7 @@ class _Daemon:
             self._log.info(line, event="daemon.started")
         root.start_soon(self._watch.run)
         self._service.ready()
+        gc.freeze()  # what is there now stays: no use in going through all of it again and again
         root.start_soon(self._service.run, self._watch)
         await self._stop_wanted.wait()
         async with trio.open_nursery() as stop:

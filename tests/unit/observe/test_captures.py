@@ -12,7 +12,7 @@ import trio
 import trio.testing
 
 from swapd.config import loads
-from swapd.observe.captures import Capture, CaptureRules, Captures, capture_of, headers_of, pack, unpack
+from swapd.observe.captures import Capture, CaptureRules, Captures, Packed, capture_of, headers_of, pack
 from swapd.observe.inflight import InFlight, InFlightRequest
 from swapd.observe.recorder import tap_for
 
@@ -130,8 +130,13 @@ def test_given_keys_when_only_some_are_captured_then_others_are_not() -> None:
 def test_given_a_capture_when_packed_then_it_is_the_same_again() -> None:
     capture = captured(request_of(), b"z" * 10_000)
 
-    assert len(pack(capture)) < 1000
-    assert unpack(pack(capture)) == capture
+    other = captured(request_of(), b"y" * 10_000)
+
+    together = pack([other, capture])
+
+    assert len(together) < 1000
+    assert Packed(together, 0).unpack() == other
+    assert Packed(together, 1).unpack() == capture
 
 
 async def test_given_more_captures_than_fit_when_added_then_the_oldest_go_and_memory_is_bounded() -> None:
