@@ -46,11 +46,14 @@ class AccessLog:
         path = scope["path"]
         if not self._enabled or path.startswith(self._skip) or not self._log.enabled(Level.INFO):
             return
-        ip = escape_control(self._client_ip(scope, record)) or "unix"
-        agent = _quotable(header(scope, b"user-agent").decode("utf-8", "backslashreplace"))
+        ip = self._client_ip(scope, record) or "unix"
+        agent = header(scope, b"user-agent").decode("utf-8", "backslashreplace")
+        told = f"{ip}{path}{agent}"
+        if '"' in told or not told.isprintable():
+            ip, path, agent = escape_control(ip), _quotable(path), _quotable(agent)
         method = scope["method"] if scope["type"] == "http" else "GET"
         self._log.info(
-            f'Request {ip} "{method} {_quotable(path)} {_protocol(scope["http_version"])}" '
+            f'Request {ip} "{method} {path} {_protocol(scope["http_version"])}" '
             f'{record.status or 200} {record.bytes_sent} "{agent}" {duration_text(duration_s)}',
             event="request.done",
         )

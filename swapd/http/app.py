@@ -86,10 +86,12 @@ class App:
         try:
             if scope["type"] == "http":
                 methods = self._model_routes.get(scope.get("raw_path", b""))
-                if methods is not None and scope["method"] in methods:
-                    await self._admitted(self._models, scope, receive, send)
-                else:
+                if methods is None or scope["method"] not in methods:
                     await self._answer_other(scope, receive, send)
+                elif self._auth.admits(scope):
+                    await self._models(scope, receive, send)
+                else:
+                    await refuse(scope, send)
             else:
                 await self._answer_websocket(scope, receive, send)
         except trio.Cancelled:

@@ -104,6 +104,7 @@ class Manager:
         self._preloads = Preloads(self._make_ready, self._publish)
         self._preloads.add(config.preload)
         self._drained = trio.Event()
+        self._now: Callable[[], float] = trio.current_time
 
     # -- leases ------------------------------------------------------------------------------------
 
@@ -114,7 +115,7 @@ class Manager:
         if self._unread:
             return None
         lease = Lease(self, model)
-        if not self._core.try_grant(lease, trio.current_time()):
+        if not self._core.try_grant(lease, self._now()):
             return None
         lease.base_url = self._base_urls[model]
         lease.activity = self._activities[model]
@@ -164,7 +165,7 @@ class Manager:
 
     def release(self, lease: Lease) -> None:
         """End a lease; see `Lease.release`."""
-        if not self._core.try_release(lease, trio.current_time()):
+        if not self._core.try_release(lease, self._now()):
             self._post(LeaseDone(lease))
 
     # -- administration ----------------------------------------------------------------------------
@@ -263,6 +264,7 @@ class Manager:
 
         Cancelling it stops every instance with one second of grace; it returns when they are gone.
         """
+        self._now = trio.lowlevel.current_clock().current_time  # the same, with two calls less in between
         async with trio.open_nursery() as instances:
             instances.start_soon(self._preloads.run)
             task_status.started()

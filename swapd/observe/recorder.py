@@ -11,7 +11,11 @@ from swapd.observe.activity.row import ActivityRow
 from swapd.observe.tap import BodyTap, Outcome
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from swapd.observe.inflight import InFlightRequest
+
+_NO_METADATA: Mapping[str, str] = {}
 
 
 def tap_for(request: InFlightRequest, keep: int) -> BodyTap:
@@ -43,7 +47,7 @@ def row_of(
     tokens = outcome.tokens
     duration_ms = max((ended - request.started) * 1000, outcome.model_ms)
     first_byte = request.first_byte
-    metadata = request.metadata
+    metadata = request.metadata or _NO_METADATA
     return ActivityRow(
         id=0,
         ts_ms=now_ns // 1_000_000,
@@ -70,13 +74,13 @@ def row_of(
         api_key_name=request.key_name or None,
         session=_session(request, session_headers),
         requested_model=request.requested if request.requested != request.model else None,
-        selector=(metadata or {}).get("selector"),
+        selector=metadata.get("selector"),
         upstream=request.upstream or None,
         req_bytes=None if request.request_body is None else len(request.request_body),
         resp_bytes=request.progress.bytes_sent,
         finish_reason=outcome.finish_reason or None,
         cancelled=1 if request.cancelled else None,
-        request_id=(metadata or {}).get("request_id"),
+        request_id=metadata.get("request_id"),
         config_generation=generation,
     )
 

@@ -28,7 +28,6 @@ ERROR_TEXT: Final = 500
 _UNPACKED: Final = 8 * 1024 * 1024
 
 _FINISH = re.compile(rb'"(?:finish_reason|stop_reason)"\s*:\s*"([\w-]{1,40})"')
-_NAMES: Final = (b'"usage"', b'"timings"', b'"metrics"')
 _FIGURES = re.compile(rb'"(usage|timings|metrics)"\s*:\s*(?=\{)')
 
 
@@ -121,11 +120,11 @@ class BodyTap:
             return Outcome(Tokens(), "response decompression failed: damaged data", readable=False)
         if self.truncated:
             self._read_ends(body)
-        elif any(name in body for name in _NAMES):
+        elif b'"usage"' in body or b'"timings"' in body or b'"metrics"' in body:
             self.usage.take_answer(body, last_element=path.startswith("/infill"))
         return Outcome(
             self.usage.tokens(),
-            finish_reason=_finish_reason(body[-END_OF_JSON:]) or _finish_reason(body[:END_OF_JSON]),
+            finish_reason=_finish_reason_of(body),
             model_ms=self.usage.model_ms(),
         )
 
@@ -219,6 +218,12 @@ def _object_at(text: bytes, start: int) -> bytes | None:
             if not depth:
                 return text[start : start + match.end()]
     return None
+
+
+def _finish_reason_of(body: bytes) -> str:
+    if len(body) <= END_OF_JSON:
+        return _finish_reason(body)
+    return _finish_reason(body[-END_OF_JSON:]) or _finish_reason(body[:END_OF_JSON])
 
 
 def _finish_reason(text: bytes) -> str:

@@ -144,7 +144,10 @@ class UpstreamPool:
         try:
             sent = connection.send_now(request.start)
             if request.fits_one_send and sent == len(request.start):
-                await self._read_head(connection, request.timeouts.response_header_s)
+                if request.timeouts.response_header_s:
+                    await self._read_head(connection, request.timeouts.response_header_s)
+                while not connection.parser.head_complete:
+                    await connection.read()
                 return UpstreamResponse(connection, None, self._give_back)
             return await self._send_and_read_head(connection, request, sent)
         except BaseException:
@@ -152,10 +155,6 @@ class UpstreamPool:
             raise
 
     async def _read_head(self, connection: Connection, limit_s: float) -> None:
-        if not limit_s:
-            while not connection.parser.head_complete:
-                await connection.read()
-            return
         with trio.move_on_after(limit_s) as scope:
             while not connection.parser.head_complete:
                 await connection.read()
