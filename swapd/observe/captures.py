@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Callable, Iterable
-from itertools import chain
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import parse_qsl, urlencode
 
@@ -41,14 +40,18 @@ _REDACTED: Final = REDACTED.encode()
 _SECRET_PARAMETERS: Final = ("key", "token", "secret", "password")
 
 
-class Capture(Struct, frozen=True):
-    """One request and its response, secrets masked. Bodies are None where they are not kept."""
+class Capture(Struct, frozen=True, gc=False):
+    """One request and its response, secrets masked. Bodies are None where they are not kept.
+
+    Headers are lines, a name and a value in turns: a single object, where pairs would be dozens that the
+    garbage collector goes through. `headers_of` makes them readable.
+    """
 
     req_path: str
     req_query: str
-    req_headers: list[tuple[bytes, bytes]]
+    req_headers: bytes
     req_body: bytes | None
-    resp_headers: list[tuple[bytes, bytes]]
+    resp_headers: bytes
     resp_body: bytes | None
     truncated: bool
 
@@ -209,7 +212,8 @@ def capture_of(request: InFlightRequest, tap: BodyTap | None, rules: CaptureRule
         truncated = truncated or tap.truncated
         if response_body is not None:
             response_body = response_body[: rules.most_of_a_body]
-            headers = [pair for pair in headers if pair[0] != b"content-encoding"]
+            if tap.encoding:
+                headers = [pair for pair in headers if pair[0] != b"content-encoding"]
         if request.progress.status != 200 and not _is_text(headers):
             response_body = None
     return Capture(
@@ -244,21 +248,24 @@ class Packed(Struct, frozen=True, gc=False):
 
 
 def _size(capture: Capture) -> int:
-    headers = sum(map(len, chain.from_iterable(capture.req_headers + capture.resp_headers)))
+    headers = len(capture.req_headers) + len(capture.resp_headers)
     return len(capture.req_body or b"") + len(capture.resp_body or b"") + headers + OVERHEAD
 
 
-def headers_of(headers: Headers) -> dict[str, list[str]]:
-    """Headers for people: canonical names, `Host` left out."""
+def headers_of(kept: bytes) -> dict[str, list[str]]:
+    """A capture's headers for people: canonical names, `Host` left out."""
     shown: dict[str, list[str]] = {}
-    for name, value in headers:
+    lines = kept.split(b"\n")
+    for name, value in zip(lines[::2], lines[1::2], strict=False):
         if name != b"host":
             shown.setdefault(canonical_name(name), []).append(value.decode("utf-8", "replace"))
     return shown
 
 
-def _without_secrets(headers: Headers, masked: frozenset[bytes]) -> list[tuple[bytes, bytes]]:
-    return [(pair[0], _REDACTED) if pair[0] in masked else pair for pair in headers]
+def _without_secrets(headers: Headers, masked: frozenset[bytes]) -> bytes:
+    return b"\n".join(
+        [part for name, value in headers for part in (name, _REDACTED if name in masked else value)]
+    )
 
 
 def _firsts(headers: dict[str, list[str]]) -> dict[str, str] | None:

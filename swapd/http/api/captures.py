@@ -27,7 +27,7 @@ async def part(control: Control, request: Request) -> Response:
         "req_body": (found.req_body, found.req_headers),
         "resp_body": (found.resp_body, found.resp_headers),
     }
-    body, headers = bodies.get(name, (None, []))
+    body, headers = bodies.get(name, (None, b""))
     if body is None:
         raise Rejected.with_code("not_found", "capture not found")
     kind = headers_of(headers).get("Content-Type", ["application/octet-stream"])[0]

@@ -51,7 +51,7 @@ def captured(request: InFlightRequest, body: bytes = b"{}", wanted: CaptureRules
 
 
 def of_size(size: int) -> Capture:
-    return Capture("/p", "", [], os.urandom(size), [], None, False)
+    return Capture("/p", "", b"", os.urandom(size), b"", None, False)
 
 
 def test_given_a_chat_when_captured_then_all_is_there_and_secrets_are_masked() -> None:
@@ -156,7 +156,7 @@ async def test_given_many_captures_when_packed_then_they_are_the_same_and_more_f
     async with trio.open_nursery() as nursery:
         nursery.start_soon(captures.run)
         for id in range(1, 31):
-            captures.add(id, Capture("/p", str(id), [], b"x" * 100_000, [], None, False))
+            captures.add(id, Capture("/p", str(id), b"", b"x" * 100_000, b"", None, False))
             while captures._unpacked_size > 512 * 1024:
                 await trio.testing.wait_all_tasks_blocked(0.01)
         nursery.cancel_scope.cancel()
