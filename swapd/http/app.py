@@ -107,6 +107,9 @@ class App:
             if record.error_code:
                 self._on_rejected(record)
             self._access_log.write(scope, record, time.perf_counter() - started)
+            record.request = (
+                None  # refers back to the record: let go of both now, not when garbage is collected
+            )
 
     async def _answer_other(self, scope: Scope, receive: Receive, send: Send) -> None:
         method = scope["method"]

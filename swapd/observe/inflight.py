@@ -200,6 +200,7 @@ class InFlight:
     def _end(self, request: InFlightRequest) -> None:
         if self.requests.pop(request.id, None) is not None and self._listener is not None:
             self._listener.on_end(request)
+            request.tap = None  # which refers back: what refers to itself stays until the collector comes by
 
     def cancel(self, id: int) -> bool:
         """Cancel a request; False if there is none of that id."""
