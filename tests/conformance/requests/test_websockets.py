@@ -77,6 +77,7 @@ async def test_given_a_side_closes_when_it_does_then_the_other_learns_code_and_r
 
 async def test_given_an_upstream_that_vanishes_then_the_client_is_not_told_it_closed(world: World) -> None:
     async with websocket(world, "/upstream/pws/wsm/drop") as client:
+        await client.send_message("x")
         with pytest.raises(ConnectionClosed) as closed:
             await client.get_message()
         assert closed.value.reason is not None

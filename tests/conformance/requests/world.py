@@ -28,8 +28,8 @@ IDLE = "python3 -c 'import signal; signal.pause()'"
 class WebSocketUpstream:
     """A server that speaks WebSocket only; what it does is in the path, what it saw in `requests`.
 
-    `/echo` sends everything back, `/close/CODE/REASON` closes, `/drop` breaks the connection, `/reject`
-    refuses, `/stall` reads nothing until the client has left, `/flood` sends without end.
+    `/echo` sends everything back, `/close/CODE/REASON` closes, `/drop` breaks the connection at the first
+    message, `/reject` refuses, `/stall` reads nothing until the client has left, `/flood` sends without end.
     """
 
     def __init__(self) -> None:
@@ -57,6 +57,7 @@ class WebSocketUpstream:
             case ["close", code, reason]:
                 await socket.aclose(int(code), reason)
             case ["drop"]:
+                await socket.get_message()  # by then the client has been accepted for sure
                 await socket._stream.aclose()
             case ["stall"]:
                 await trio.sleep_forever()
