@@ -1,7 +1,8 @@
 """API keys: may this request be answered, and what may whoever sent it?
 
 A request shows one key (see `swapd.http.credentials`). A wrong one is not made good by a right one further
-down. Without configured keys everybody may do everything.
+down. A browser that has signed in shows a session instead, which is as good as the key it began with.
+Without configured keys everybody may do everything.
 """
 
 from __future__ import annotations
@@ -16,9 +17,10 @@ import trio
 from msgspec import Struct
 
 from swapd.http.answers import send_whole
-from swapd.http.credentials import shown_key
+from swapd.http.credentials import session_cookie, shown_key
 from swapd.http.errors import ErrorAnswer, Rejected, render
 from swapd.http.record import RECORD
+from swapd.http.sessions import Sessions
 
 if TYPE_CHECKING:
     from swapd.config import ApiKey, Config
@@ -83,11 +85,13 @@ class Authentication:
     """Compares what requests show with the configured keys.
 
     `keys` returns those in force and is asked for every request. The mutable state are their digests, kept
-    as long as the keys stay the same, and how many wrong keys came from which address lately.
+    as long as the keys stay the same, how many wrong keys came from which address lately, and who has signed
+    in. A session ends when its key is none of those in force any more.
     """
 
-    def __init__(self, keys: Callable[[], Sequence[ApiKey]]) -> None:
+    def __init__(self, keys: Callable[[], Sequence[ApiKey]], sessions: Sessions | None = None) -> None:
         self._keys = keys
+        self._sessions = sessions or Sessions()
         self._digested: Sequence[ApiKey] = ()
         self._digests: list[bytes] = []
         self._failures: dict[str, int] = {}
@@ -97,18 +101,51 @@ class Authentication:
         keys = self._keys()
         if not keys:
             return True
-        key = self._matching(keys, shown_key(scope["headers"]))
+        shown = shown_key(scope["headers"])
+        if shown is None and (token := session_cookie(scope["headers"])) is not None:
+            key = self._signed_in(keys, token)
+        else:
+            key = self._matching(keys, shown)
         if key is None:
-            self._note_failure(scope)
+            if shown is not None:  # else somebody who has not been asked yet, such as a browser
+                self._note_failure(scope)
             return False
         scope[CALLER] = Caller(key)
         if self._failures:
             self._failures.pop(_address(scope), None)
         return True
 
-    def _matching(self, keys: Sequence[ApiKey], shown: bytes | None) -> ApiKey | None:
+    def sign_in(self, scope: Scope, shown: str) -> tuple[Caller, str] | None:
+        """Begin a session with the key `shown`: who that is, and the session's token. None if it is wrong.
+
+        The session that the request came with, if any, ends.
+        """
+        key = self._matching(self._keys(), shown.encode("utf-8", "surrogatepass"))
+        if key is None:
+            self._note_failure(scope)
+            return None
+        self._failures.pop(_address(scope), None)
+        self.sign_out(scope)
+        return Caller(key), self._sessions.begin(_digest(key.key.encode()))
+
+    def sign_out(self, scope: Scope) -> None:
+        """End the session whose cookie the request carries, if any."""
+        token = session_cookie(scope["headers"])
+        if token is not None:
+            self._sessions.end(token)
+
+    def _signed_in(self, keys: Sequence[ApiKey], token: bytes) -> ApiKey | None:
+        self._take(keys)
+        digest = self._sessions.key_digest(token)
+        return None if digest is None else dict(zip(self._digests, keys, strict=True)).get(digest)
+
+    def _take(self, keys: Sequence[ApiKey]) -> None:
         if keys is not self._digested:
             self._digested, self._digests = keys, [_digest(key.key.encode()) for key in keys]
+            self._sessions.keep_only(self._digests)
+
+    def _matching(self, keys: Sequence[ApiKey], shown: bytes | None) -> ApiKey | None:
+        self._take(keys)
         # All are compared, digests of equal length and each in constant time: how long it takes tells nothing
         # about any of them. "" equals no key, as a configured key is never empty.
         digest = _digest(shown or b"")
@@ -119,8 +156,6 @@ class Authentication:
         return found
 
     def _note_failure(self, scope: Scope) -> None:
-        if shown_key(scope["headers"]) is None:
-            return  # somebody who has not been asked yet, such as a browser
         address = _address(scope)
         failures = self._failures[address] = self._failures.pop(address, 0) + 1
         if failures > PATIENCE:
@@ -129,17 +164,22 @@ class Authentication:
             del self._failures[next(iter(self._failures))]
 
 
-async def refuse(scope: Scope, send: Send) -> None:
+async def answer_late(scope: Scope) -> None:
+    """Wait a second if the request is one more of several with wrong keys."""
+    if scope.get(_LATE):
+        await trio.sleep(DELAY_S)
+
+
+async def refuse(scope: Scope, send: Send, *, challenge: bool = True) -> None:
     """Answer that a key is needed. Browsers get to ask for it, except on behalf of our own pages.
 
     Whoever has sent several wrong keys waits a second for it.
     """
     scope[RECORD].error_code = "unauthorized"
-    if scope.get(_LATE):
-        await trio.sleep(DELAY_S)
+    await answer_late(scope)
     error = ErrorAnswer("unauthorized", "unauthorized: invalid or missing API key")
     status, headers, body = render(error, scope)
-    if not _sent_by_our_own_page(scope["headers"]):
+    if challenge and not _sent_by_our_own_page(scope["headers"]):
         headers = [*headers, _CHALLENGE]
     await send_whole(scope, send, status, headers, body)
 

@@ -38,6 +38,23 @@ def shown_key(headers: Headers) -> bytes | None:
     return api_key if shown is None or (scheme == b"basic" and not shown) else shown
 
 
+def shown_session(headers: Headers) -> bytes | None:
+    """The token of the session that counts: none does where a key is shown."""
+    token = session_cookie(headers)
+    return token if token is not None and shown_key(headers) is None else None
+
+
+def session_cookie(headers: Headers) -> bytes | None:
+    """The token of our own cookie; None if there is none."""
+    for name, value in headers:
+        if name == b"cookie" and SESSION_COOKIE in value:
+            for item in value.split(b";"):
+                cookie, _, token = item.strip().partition(b"=")
+                if cookie == SESSION_COOKIE:
+                    return token
+    return None
+
+
 def without_own_keys(headers: Headers, keys: Collection[bytes]) -> Headers:
     """`headers` without those whose credential is one of `keys`, whichever of them admitted the request."""
     kept: Headers = []

@@ -1,8 +1,9 @@
-"""Keeping other people's web pages from using a swapd that asks nobody for a key.
+"""Keeping other people's web pages from using a swapd that asks nobody for a key, or somebody's session.
 
 A browser sends requests on behalf of any page that is open in it, and tells where they come from: `Origin`
-and `Sec-Fetch-Site` (W3C Fetch Metadata). Programs send neither, and pass. Inference is not looked at: its
-routes are meant to be used by pages, and what they cost is time.
+and `Sec-Fetch-Site` (W3C Fetch Metadata). Programs send neither, and pass; a session belongs to a browser,
+which sends one of them with every write. Inference is not looked at: its routes are meant to be used by
+pages, and what they cost is time.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import ipaddress
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
+from swapd.http.credentials import shown_session
 from swapd.http.errors import Rejected, header
 
 if TYPE_CHECKING:
@@ -20,9 +22,13 @@ if TYPE_CHECKING:
 _WRITES: Final = frozenset({"POST", "PUT", "DELETE", "PATCH"})
 _INFERENCE: Final = frozenset({"/api/chat", "/api/generate", "/api/embed", "/api/embeddings", "/api/show"})
 
+SIGN_IN: Final = "/api/session"
+"""Looked at whether a key is needed or not: no foreign page may sign its visitors in."""
+
 
 class SiteGuard:
-    """Looks at requests for the control API and for `/upstream/` while no keys are configured.
+    """Looks at requests for the control API and for `/upstream/` that show no key, since none are configured
+    or a session stands for it.
 
     `loopback_only` says that the daemon listens on loopback addresses and nowhere else.
     """
@@ -34,15 +40,18 @@ class SiteGuard:
     def check(self, scope: Scope) -> None:
         """Raises `Rejected` for a request that a foreign page has made, or may have."""
         config = self._config()
-        if config.api_keys:
-            return
         path: str = scope["path"]
-        if self._loopback_only and (path == "/ui" or path.startswith(("/api/", "/ui/"))):
+        by_session = False
+        if config.api_keys:
+            by_session = shown_session(scope["headers"]) is not None
+            if not by_session and path != SIGN_IN:
+                return
+        elif self._loopback_only and (path == "/ui" or path.startswith(("/api/", "/ui/"))):
             _check_host(header(scope, b"host"), config.ui.allowed_hosts)
         method = scope.get("method", "GET")
         if method in _WRITES:
             if path.startswith("/api/") and path not in _INFERENCE:
-                _check_origin(scope)
+                _check_origin(scope, must_tell=by_session)
         elif path == "/unload" or path.startswith("/upstream/"):
             _check_fetch(scope)
 
@@ -56,9 +65,9 @@ def _check_host(host: bytes, allowed: tuple[str, ...]) -> None:
         )
 
 
-def _check_origin(scope: Scope) -> None:
+def _check_origin(scope: Scope, *, must_tell: bool) -> None:
     site, origin = header(scope, b"sec-fetch-site"), header(scope, b"origin")
-    if site == b"same-origin" or not (site or origin):
+    if site == b"same-origin" or not (site or origin or must_tell):
         return
     if origin and origin.partition(b"://")[2].lower() == header(scope, b"host").lower():
         return

@@ -9,18 +9,21 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from swapd.http.api.control import Control
+from swapd.http.api.models import require_allowed
 from swapd.http.api.web import Redirect
 from swapd.http.errors import Rejected
 from swapd.http.paths import parameter
 from swapd.http.record import RECORD
 from swapd.http.server.asgi import ASGIApp, Headers, Receive, Scope, Send
-from swapd.observe.logs import Logs
 from swapd.observe.ring import LogRing
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from swapd.config import Config
+
+_SHARED: Final = frozenset({"", "proxy", "upstream"})
+"""Names of logs that are no model's; "" is the combined one."""
 
 FAREWELL_S: Final = 1.0
 """How long a log stream that ends may take to deliver what was left."""
@@ -36,24 +39,29 @@ async def logs(control: Control, request: Request) -> Response | ASGIApp:
 
 async def stream(control: Control, request: Request) -> ASGIApp:
     """One log from its history on, until the client leaves or the daemon stops."""
-    source = parameter(request.path_params.get("source", ""))
-    ring = _ring(control.logs, control.config(), source)
-    if ring is None:
-        raise Rejected.with_code("bad_request", "invalid logger. Use 'proxy', 'upstream' or a model's ID")
+    ring = _ring(control, request)
     return LogStream(ring, with_history="no-history" not in request.query_params)
 
 
-def _ring(logs: Logs, config: Config, source: str) -> LogRing | None:
-    """The log called `source`: "" is the combined one; a model's name may be followed by a slash and more."""
-    if not source:
-        return logs.rings["mux"]
-    if source in ("proxy", "upstream"):
-        return logs.rings[source]
+def _ring(control: Control, request: Request) -> LogRing:
+    """The log that is asked for. Raises `Rejected` if there is none, or if the key is not for its model."""
+    source = parameter(request.path_params.get("source", ""))
+    if source in _SHARED:
+        return control.logs.rings[source or "mux"]
+    model = _model(control.config(), source)
+    if model is None:
+        raise Rejected.with_code("bad_request", "invalid logger. Use 'proxy', 'upstream' or a model's ID")
+    require_allowed(control, request, model)
+    return control.logs.upstream(model)
+
+
+def _model(config: Config, source: str) -> str | None:
+    """The id of the model whose log is meant; its name may be followed by a slash and more."""
     segments = [segment for segment in source.split("/") if segment]
     for length in range(len(segments), 0, -1):
         model = config.resolve("/".join(segments[:length]))
         if model is not None:
-            return logs.upstream(model)
+            return model
     return None
 
 

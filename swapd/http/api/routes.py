@@ -24,6 +24,7 @@ from swapd.http.api import (
     profiles,
     ready,
     running,
+    session,
     status,
     unload,
     version,
@@ -85,9 +86,22 @@ ROUTES: Final[Mapping[str, Mapping[str, Handler]]] = {
 """Path → method → handler. A slash at the end is part of the path; GET stands for HEAD too."""
 
 NO_KEY_NEEDED: Final = frozenset(
-    {"/", "/health", "/wol-health", "/ready", "/favicon.ico", "/ui", "/ui/{path:path}", "/upstream"}
+    {
+        "/",
+        "/health",
+        "/wol-health",
+        "/ready",
+        "/favicon.ico",
+        "/ui",
+        "/ui/{path:path}",
+        "/upstream",
+        "/api/session",
+    }
 )
-"""Paths that anybody may ask for, whatever keys are configured: they tell nothing and change nothing."""
+"""Paths that anybody may ask for, whatever keys are configured: they tell nothing and change nothing.
+
+`/api/session` tells callers what they are themselves.
+"""
 
 
 ADMIN_ONLY: Final = frozenset(
@@ -132,7 +146,7 @@ def build_api(control: Control, auth: Authentication) -> ASGIApp:
                 is_public=metrics_are_public if path == "/metrics" else never,
             ),
         )
-        for path, handlers in ROUTES.items()
+        for path, handlers in {**ROUTES, "/api/session": session.handlers(auth)}.items()
     ]
     router = Router(routes, redirect_slashes=False, default=_no_route)
 

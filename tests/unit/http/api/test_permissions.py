@@ -90,6 +90,18 @@ async def test_given_a_key_for_some_models_when_it_reaches_for_another_then_it_i
     assert allowed.status in (200, 202)
 
 
+async def test_given_an_admin_key_for_some_models_when_it_follows_a_log_then_not_that_of_another() -> None:
+    world = build_world(KEYS + "  - {key: some-admin-key, name: eve, admin: true, models: [nick]}\n")
+    world.logs.upstream("m1").write(b"12345")
+    world.logs.end_streams()
+
+    refused = await world.get("/logs/stream/cap", {"x-api-key": "some-admin-key"})
+    allowed = await world.get("/logs/stream/nick", {"x-api-key": "some-admin-key"})
+
+    assert json.loads(refused.body)["error"]["code"] == "model_not_allowed"
+    assert allowed.status == 200
+
+
 def begin(world: World, key_name: str) -> int:
     from types import SimpleNamespace
 
