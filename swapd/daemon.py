@@ -64,7 +64,7 @@ from swapd.supervision.orphan_protection import OrphanProtection
 from swapd.supervision.ready_fd import ReadyFd
 from swapd.supervision.reaper import reap_orphans
 from swapd.supervision.service_manager import ServiceManager
-from swapd.supervision.signals import SignalEvent, SignalKind, watch_signals
+from swapd.supervision.signals import SignalEvent, SignalKind, late_stops_ignored, watch_signals
 from swapd.supervision.state_dump import task_tree
 from swapd.supervision.subreaper import become_subreaper
 from swapd.supervision.watchdog import ActorWatch
@@ -194,7 +194,8 @@ class _Daemon:
 
     async def _run_parts(self) -> None:
         async with trio.open_nursery() as root:
-            await root.start(watch_signals, self._on_signal)
+            with late_stops_ignored():
+                await root.start(watch_signals, self._on_signal)
             root.start_soon(reap_orphans, self._children.__contains__)
             root.start_soon(self._protection.keep)
             if await self._sweep():

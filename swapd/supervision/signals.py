@@ -11,6 +11,8 @@ from __future__ import annotations
 import enum
 import os
 import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
 import trio
@@ -114,6 +116,23 @@ async def watch_signals(
                 kind = _MEANINGS[arrived]
             if kind is not None:
                 report(SignalEvent(kind, arrived))
+
+
+@contextmanager
+def late_stops_ignored() -> Iterator[None]:
+    """Around the start of `watch_signals`: what that restores when it is cancelled is then to ignore stops.
+
+    A stop signal that comes while the interpreter winds up, after the daemon has ended, would otherwise make
+    an orderly end look like a death by signal. A handler of ours would not do, as Python takes those away
+    in the end. Those that come between are held back for `watch_signals`.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, _STOP_SIGNALS)
+    try:
+        for number in _STOP_SIGNALS:
+            signal.signal(number, signal.SIG_IGN)
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 _STOP_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
