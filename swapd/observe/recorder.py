@@ -86,8 +86,10 @@ def row_of(
 
 
 def _ms(request: InFlightRequest, moment: float) -> int | None:
-    """Milliseconds from the start of the request to a moment; None if it has not come."""
-    return round((moment - request.started) * 1000) if moment else None
+    """Whole milliseconds from the start of the request to a moment, never more than the request took in all;
+    None if it has not come.
+    """
+    return int((moment - request.started) * 1000) if moment else None
 
 
 def _wall_ms(request: InFlightRequest, moment: float) -> int:

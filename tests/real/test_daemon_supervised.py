@@ -139,6 +139,16 @@ async def test_given_a_watchdog_when_the_daemon_lives_then_it_is_fed(
             await heard.said(WATCHDOG="1")
 
 
+@pytest.fixture
+def own_signals() -> Iterator[None]:
+    """For a daemon in this process: it leaves stop signals ignored, and what we start would inherit that."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+@pytest.mark.usefixtures("own_signals")
 async def test_given_an_actor_that_is_stuck_then_the_watchdog_starves_and_readiness_is_denied(
     tmp_path: Path, manager: FakeManager, monkeypatch: pytest.MonkeyPatch
 ) -> None:
