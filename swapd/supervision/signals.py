@@ -9,17 +9,20 @@ doubled Ctrl-C does not cut anybody's request.
 from __future__ import annotations
 
 import enum
+import operator
 import os
 import signal
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import groupby
 from typing import TYPE_CHECKING, Final
 
 import trio
 from attrs import frozen
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
 
 SAME_WISH_S: Final = 0.5
 """Stop signals closer together than this count as one."""
@@ -106,16 +109,50 @@ async def watch_signals(
     """
     terminal = terminal or ControllingTerminal()
     stops = StopSignals()
-    with trio.open_signal_receiver(*_MEANINGS, *_STOP_SIGNALS) as arrivals:
+    with _receive(*_MEANINGS, *_STOP_SIGNALS) as arrivals:
         task_status.started()
-        async for number in arrivals:
-            arrived = signal.Signals(number)
-            if arrived in _STOP_SIGNALS or (arrived is signal.SIGHUP and terminal.is_gone()):
-                kind = stops.count(trio.current_time())
-            else:
-                kind = _MEANINGS[arrived]
-            if kind is not None:
-                report(SignalEvent(kind, arrived))
+        while True:
+            for arrived in await arrivals():
+                if arrived in _STOP_SIGNALS or (arrived is signal.SIGHUP and terminal.is_gone()):
+                    kind = stops.count(trio.current_time())
+                else:
+                    kind = _MEANINGS[arrived]
+                if kind is not None:
+                    report(SignalEvent(kind, arrived))
+
+
+@contextmanager
+def _receive(*numbers: signal.Signals) -> Iterator[Callable[[], Awaitable[list[signal.Signals]]]]:
+    """Waits for these signals and gives those that have come, in order; the same one in a row counts once.
+
+    Unlike `trio.open_signal_receiver` it stands any number of signals at once, as a shell loop around
+    `kill` sends them: a handler written in Python is itself interrupted by the next signal, and that by the
+    next, to the end of the stack. So the interpreter's own handler leaves the number in a socket
+    (`signal.set_wakeup_fd`; trio wakes up by it as well), and what it calls then is not Python.
+    """
+    receiving, sending = socket.socketpair()
+    with receiving, sending:
+        receiving.setblocking(False)
+        sending.setblocking(False)
+
+        async def arrived() -> list[signal.Signals]:
+            await trio.lowlevel.wait_readable(receiving)
+            return [
+                signal.Signals(number) for number, _ in groupby(receiving.recv(4096)) if number in numbers
+            ]
+
+        wakeup_before = signal.set_wakeup_fd(sending.fileno(), warn_on_full_buffer=False)
+        handlers_before = {number: signal.signal(number, _no_python) for number in numbers}
+        try:
+            yield arrived
+        finally:
+            for number, handler in handlers_before.items():
+                signal.signal(number, handler)
+            signal.set_wakeup_fd(wakeup_before, warn_on_full_buffer=False)
+
+
+_no_python: Final = operator.is_
+"""A function of two arguments, as a handler has, that does nothing and in which no signal is looked for."""
 
 
 @contextmanager
