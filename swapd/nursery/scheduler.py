@@ -60,29 +60,15 @@ from swapd.nursery.events import (
 )
 from swapd.nursery.leasing import end_reservation, grant, lease, refuse, reject, reserve
 from swapd.nursery.lifecycle import Lifecycle
+from swapd.nursery.outcomes import Outcomes
 from swapd.nursery.records import ModelRecord, Swap
 from swapd.nursery.reload import Reloader
-from swapd.nursery.reports import (
-    Ending,
-    EndingKind,
-    Exited,
-    Gone,
-    InstanceReport,
-    Ready,
-    Spawned,
-    StartTimedOut,
-    StopStuck,
-    Unresponsive,
-)
 from swapd.nursery.shutdown import ShutdownCourse
 from swapd.nursery.states import ModelState
 from swapd.nursery.swaps import Swaps
 from swapd.nursery.ticket_queue import TicketQueue
 from swapd.nursery.timers import TimerKey
 from swapd.nursery.unloads import Unloads
-
-RESTART_PAUSE_MIN_S = 1.0
-"""Between a failed start on the daemon's own account and the next, when no breaker prescribes more."""
 
 
 class Scheduler:
@@ -98,6 +84,9 @@ class Scheduler:
         self._claims = Claims(self._context, self._queue, self._swaps)
         self._reloader = Reloader(self._context, self._lifecycle, self._refuse_everybody)
         self._unloads = Unloads(self._context, self._lifecycle, self._refuse_everybody)
+        self._outcomes = Outcomes(
+            self._context, self._lifecycle, self._swaps, self._unloads, self._refuse_queued
+        )
         self._shutdown = ShutdownCourse(self._context, self._lifecycle, self._refuse_everybody)
         self._to_restart: dict[str, None] = {}
         self._sequence = 0
@@ -206,7 +195,7 @@ class Scheduler:
                 pass  # the timers have been looked at
             case _:
                 if record := self._lifecycle.current(event.model, event.gen):
-                    self._instance_reported(record, event)
+                    self._outcomes.take(record, event)
 
     # -- a request ---------------------------------------------------------------------------------
 
@@ -425,61 +414,7 @@ class Scheduler:
                 case _:
                     pass  # "min_loaded", "abandon", "drain": `_settle` looks at the time
 
-    # -- instances ---------------------------------------------------------------------------------
-
-    def _instance_reported(self, record: ModelRecord, report: InstanceReport) -> None:
-        match report:
-            case Spawned(pid=pid):
-                record.pid = pid
-            case Ready() if record.state is ModelState.STARTING:  # else the stop was handled first
-                self._lifecycle.became_ready(record)
-                if swap := self._swaps.active.get(record.id):
-                    self._swaps.advance(swap)
-            case StartTimedOut(message=message) if record.state is ModelState.STARTING:
-                self._lifecycle.change_state(record, ModelState.STOPPING)
-                self._start_failed(record, refusals.start_timed_out(message))
-            case Exited() if record.state is ModelState.READY:
-                self._lifecycle.exited(record)
-            case Unresponsive(message=message) if record.state is ModelState.READY:
-                self._lifecycle.unresponsive(record)
-                self._crashed(record, message)
-            case Gone(ending=ending):
-                self._gone(record, ending)
-            case StopStuck():
-                record.stuck = True
-                self._swaps.model_stuck(record)
-
-    def _gone(self, record: ModelRecord, ending: Ending) -> None:
-        was = record.state
-        self._lifecycle.gone(record)
-        if was is ModelState.STARTING and ending.kind is EndingKind.STOPPED:
-            if swap := self._swaps.active.get(record.id):
-                self._swaps.fail(swap, refusals.start_aborted(record.id))
-        elif was is ModelState.STARTING:
-            self._start_failed(record, refusals.start_failed(ending.message))
-        elif was is ModelState.READY:
-            self._crashed(record, ending.message)
-        self._lifecycle.pardon(record)
-        self._unloads.stopped(record)
-        self._swaps.model_stopped(record)
-        if record.removed:
-            self._lifecycle.drop(record)
-
-    def _start_failed(self, record: ModelRecord, refusal: Refusal) -> None:
-        now = self._context.now
-        retry_at = self._lifecycle.start_failed(record, refusal)
-        if (swap := self._swaps.active.get(record.id)) and not swap.aborted:
-            if swap.keep:
-                base_s = self._context.settings.breaker.base_s
-                self._lifecycle.arm_restart(record, retry_at or now + max(base_s, RESTART_PAUSE_MIN_S))
-            self._swaps.fail(swap, refusal)
-        if retry_at is not None:
-            self._refuse_queued(record, refusal)
-
-    def _crashed(self, record: ModelRecord, message: str) -> None:
-        retry_at = self._lifecycle.crashed(record, message)
-        if record.condemned is not StopReason.UNLOADED:
-            self._lifecycle.arm_restart(record, retry_at or self._context.now)
+    # -- restarts of our own accord ----------------------------------------------------------------
 
     def _restart(self) -> bool:
         """Start crashed models again of our own accord, where that is in nobody's way; return whether any."""
