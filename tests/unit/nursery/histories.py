@@ -163,7 +163,9 @@ class History:
 
     def _tickets(self, slot: Slot) -> list[Ticket]:
         finished = [event.ticket for event in self.world.inbox if isinstance(event, LeaseDone)]
-        return [ticket for ticket in self.world._open if ticket.slot is slot and ticket not in finished]
+        return [
+            ticket for ticket in self.world.open_tickets if ticket.slot is slot and ticket not in finished
+        ]
 
     def spawned(self, pick: int) -> str | None:
         return self._to_instance(pick, lambda each: not each.ready, self.world.spawned)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Mapping
-from itertools import pairwise
 from math import inf
 
 from attrs import define, field
@@ -47,7 +46,6 @@ from swapd.nursery.events import (
     UnloadCall,
 )
 from swapd.nursery.policy import View
-from swapd.nursery.policy.matrix import MatrixPolicy
 from swapd.nursery.reports import (
     Ending,
     EndingKind,
@@ -62,10 +60,10 @@ from swapd.nursery.reports import (
 )
 from swapd.nursery.scheduler import Scheduler
 from swapd.nursery.states import RUNNING, TRANSITIONS, ModelState
+from tests.unit.nursery import invariants
 from tests.unit.nursery.fingerprint import fingerprint, twin
 
 NOTHING_APPLIED = ReloadApplied((), (), (), (), ())
-UP = (ModelState.STARTING, ModelState.READY)
 
 
 @define(eq=False)
@@ -116,7 +114,7 @@ class World:
     lagging: bool = False
     drained: bool = False
     drain_until: float | None = None
-    _open: dict[Ticket, None] = field(factory=dict)
+    open_tickets: dict[Ticket, None] = field(factory=dict)
     """Tickets that may still hold a reservation."""
     _resolved: set[Ticket] = field(factory=set)
     _came_back: set[Ticket] = field(factory=set)
@@ -124,8 +122,8 @@ class World:
     _gone: set[Ticket] = field(factory=set)
     """Tickets whose tasks have gone away."""
     _last_gen: int = 0
-    _condemned_until: dict[str, float] = field(factory=dict)
-    _from_before_reload: set[frozenset[str]] = field(factory=set)
+    condemned_until: dict[str, float] = field(factory=dict)
+    from_before_reload: set[frozenset[str]] = field(factory=set)
     """Pairs of models that ran, or were committed to, under an earlier policy."""
 
     def __attrs_post_init__(self) -> None:
@@ -142,7 +140,7 @@ class World:
         """Ask as the manager would: directly if that works, else by an event."""
         ticket = Ticket(model, **options)  # type: ignore[arg-type]
         self.tickets.append(ticket)
-        self._open[ticket] = None
+        self.open_tickets[ticket] = None
         if not (hot and not options and self._may_ask_directly() and self._granted_directly(ticket)):
             self.post(Request(ticket))
         return ticket
@@ -336,7 +334,7 @@ class World:
                 committed = [
                     id for id in sorted(core.records) if self.states[id] in RUNNING or id in core.swaps
                 ]
-                self._from_before_reload |= {frozenset((a, b)) for a in committed for b in committed if a < b}
+                self.from_before_reload |= {frozenset((a, b)) for a in committed for b in committed if a < b}
                 for id in models:
                     self.states.setdefault(id, ModelState.STOPPED)
         return Before(
@@ -388,7 +386,7 @@ class World:
             if model in self.models:
                 self.states[model] = ModelState.STOPPED
         if new is ModelState.STOPPED:
-            self._condemned_until.pop(model, None)
+            self.condemned_until.pop(model, None)
             for pending in self.open_calls.values():
                 pending.discard(model)
 
@@ -434,8 +432,8 @@ class World:
         match reason:
             case StopReason.UNLOADED if isinstance(event, Unload) and not event.call.drain:
                 pass
-            case StopReason.UNLOADED | StopReason.RELOADED if model in self._condemned_until:
-                assert self.now >= self._condemned_until[model], "its requests could have finished"
+            case StopReason.UNLOADED | StopReason.RELOADED if model in self.condemned_until:
+                assert self.now >= self.condemned_until[model], "its requests could have finished"
             case StopReason.SHUTDOWN:
                 assert self.now >= (self.drain_until or 0.0), "the drain was cut short"
             case _:
@@ -482,7 +480,7 @@ class World:
     def _is_shadowed(self, model: str, claimed: Iterable[str]) -> bool:
         for claimant in claimed:
             running = self._running | {model, claimant}
-            if model in self._evicts(claimant, running) or claimant in self._evicts(model, running):
+            if model in self.evicts(claimant, running) or claimant in self.evicts(model, running):
                 return True
         return False
 
@@ -491,7 +489,7 @@ class World:
         committed = {swap.target for swap in self.core.swaps.values() if not swap.aborted}
         return {id for id, state in self.states.items() if state in RUNNING} | committed
 
-    def _evicts(self, target: str, running: Iterable[str]) -> tuple[str, ...]:
+    def evicts(self, target: str, running: Iterable[str]) -> tuple[str, ...]:
         return self.settings.policy.evict(target, View(tuple(sorted(set(running) - {target})))) or ()
 
     # -- the invariants: of an event -----------------------------------------------------------------------
@@ -521,144 +519,17 @@ class World:
             more = failures > before.failures.get(id, 0)
             assert not more or (blamed and event.model == id), "a stop of our own counted as a failure"
             if not record.condemned:
-                self._condemned_until.pop(id, None)
-            elif id not in self._condemned_until or isinstance(event, Unload):
+                self.condemned_until.pop(id, None)
+            elif id not in self.condemned_until or isinstance(event, Unload):
                 until = self.now + self.settings.reload_drain_s
-                self._condemned_until[id] = min(until, self._condemned_until.get(id, inf))
-
-    # -- the invariants: of a state ------------------------------------------------------------------------
+                self.condemned_until[id] = min(until, self.condemned_until.get(id, inf))
 
     def check(self) -> None:
         """Every promise that can be judged from the outside, after any event."""
-        self._check_places()
-        self._check_records()
-        self._check_swaps()
-        self._check_safety()
-        self._check_queue()
-        if self.drained:
-            assert not self.instances
-            assert not self.core.queue
-            assert not self.core.swaps
-            assert self.core.next_deadline() == inf
-
-    def _check_places(self) -> None:
-        """Every admitted ticket is in exactly one place and holds one reservation."""
-        core = self.core
-        places: list[Ticket] = core.queue.ordered()
-        for swap in core.swaps.values():
-            places += swap.waiters
-        queued_or_joined = len(places)
-        for record in core.records.values():
-            places += record.leased
-            places += record.orphaned
-        admitted = set(places)
-        assert len(admitted) == len(places), "a ticket is in two places"
-        reserved: dict[str, int] = {}
-        for number, ticket in enumerate(places):
-            assert ticket.record is core.records[ticket.model], "a ticket without its reservation"
-            reserved[ticket.model] = reserved.get(ticket.model, 0) + 1
-            waits = ticket.slot in (Slot.WAITING, Slot.ABANDONED)
-            assert waits or (number >= queued_or_joined and ticket.slot is Slot.GRANTED)
-        for id, record in core.records.items():
-            assert record.reserved == reserved.get(id, 0), f"{id}: reservations"
-        for ticket in list(self._open):
-            if ticket.record is not None:
-                # The last leases of a removed model may outlive its record.
-                assert ticket in admitted or ticket in ticket.record.orphaned, "a reservation without a place"
-            elif ticket.slot in (Slot.REFUSED, Slot.RELEASED):
-                del self._open[ticket]  # it had its end, and can come up nowhere any more
-
-    def _check_records(self) -> None:
-        running = {id for id, state in self.states.items() if state in RUNNING}
-        assert self.core._lifecycle.running == running
-        for id, record in self.core.records.items():
-            assert record.state is self.states[id]
-            assert (record.state in RUNNING) == self.live(id), f"{id}: state and process disagree"
-            assert all(ticket.gen == record.gen for ticket in record.leased)
-            if record.leased:
-                assert record.state in (ModelState.READY, ModelState.STOPPING)
-            if record.leased and record.state is ModelState.READY:
-                assert self.now <= self._condemned_until.get(id, inf), f"{id} has been condemned for too long"
-            idle = record.state is ModelState.READY and not record.leased and id not in self.core.swaps
-            if idle and record.rules.ttl_s and not record.exited:
-                # The timer may be early, and then looks again; it must not be late or missing.
-                due = record.last_use + record.rules.ttl_s
-                assert self._timer(record.ttl_key) <= max(due, self.now), f"{id} would stay for ever"
-
-    def _timer(self, key: tuple[str, str]) -> float:
-        return self.core._context.timers._deadlines.get(key, inf)
-
-    def _check_swaps(self) -> None:
-        swaps = list(self.core.swaps.values())
-        for one in swaps:
-            assert one.target not in one.evict
-            assert one.pending <= set(one.evict)
-            for other in swaps:
-                if one is other:
-                    continue
-                assert other.target not in one.evict
-                assert set(one.evict).isdisjoint(other.evict)
-
-    def _check_safety(self) -> None:
-        """No models that exclude each other are up together, except from before a reload."""
-        present = set(self.instances_by_model()) | set(self.core.swaps)
-        self._from_before_reload = {pair for pair in self._from_before_reload if pair <= present}
-        up = sorted(id for id, state in self.states.items() if state in UP)
-        pairs = [frozenset((a, b)) for a in up for b in up if a < b]
-        for a, b in (sorted(pair) for pair in pairs if pair not in self._from_before_reload):
-            either = b in self._evicts(a, [b]) and a in self._evicts(b, [a])
-            assert not either, f"{a} and {b} must not run together"
-        policy = self.settings.policy
-        if isinstance(policy, MatrixPolicy) and pairs and self._from_before_reload.isdisjoint(pairs):
-            assert policy.can_coexist(up), f"{up} are in no common set"
+        invariants.check(self)
 
     def instances_by_model(self) -> dict[str, FakeInstance]:
         return {model: instance for (model, _), instance in self.instances.items()}
-
-    def _check_queue(self) -> None:
-        queue = self.core.queue
-        queued = queue.ordered()
-        assert [t.position for t in queued] == list(range(1, len(queued) + 1))
-        if not queued:
-            assert not queue.claims
-            return
-        self._check_order(queued)
-        pending = (
-            self.core.swaps
-            or any(record.leased for record in self.core.records.values())
-            or any(state is ModelState.STOPPING for state in self.states.values())
-            or any(record.exited for record in self.core.records.values())
-            or self.core.next_deadline() < inf
-        )
-        assert pending, "the queue waits for nothing"
-        if self.core.next_deadline() <= self.now:
-            return  # a timer is due at this very moment
-        before = fingerprint(self.core)
-        assert self.core.handle(Tick(), self.now) == [], "something in the queue could have moved on"
-        assert fingerprint(self.core) == before
-
-    def _check_order(self, queued: list[Ticket]) -> None:
-        """Claims first, in their order, then by priority, then by arrival; and nobody's claim is missing."""
-        claims = self.core.queue.claims
-        for first, second in pairwise(queued):
-            if first.model in claims and second.model in claims:
-                assert claims[first.model] <= claims[second.model]
-                in_order = first.model != second.model or first.sequence < second.sequence
-            elif first.model in claims or second.model in claims:
-                in_order = first.model in claims
-            else:
-                in_order = (-first.priority, first.sequence) < (-second.priority, second.sequence)
-            assert in_order, f"{first} stands before {second}"
-        for ticket in queued:
-            assert ticket.queued_at is not None
-            max_wait_s = self.core.records[ticket.model].rules.max_wait_s
-            due = ticket.queued_at + max_wait_s
-            if ticket.queue_timeout_s:
-                assert self.now <= ticket.arrived_at + ticket.queue_timeout_s, "queued for too long"
-            assert not max_wait_s or due > self.now or ticket.model in claims or self._due_now("claim", due)
-
-    def _due_now(self, kind: str, due: float) -> bool:
-        return self.core.next_deadline() <= self.now and due >= self.now
 
     # -- the end -------------------------------------------------------------------------------------------
 
@@ -667,9 +538,9 @@ class World:
         must get an answer before long."""
         self.catch_up()
         for _ in range(100):
-            if not any(ticket.slot is Slot.WAITING for ticket in self._open):
+            if not any(ticket.slot is Slot.WAITING for ticket in self.open_tickets):
                 return
-            for ticket in [t for t in self._open if t.slot is Slot.GRANTED]:
+            for ticket in [t for t in self.open_tickets if t.slot is Slot.GRANTED]:
                 self.finish(ticket)
             for instance in list(self.instances.values()):
                 if instance.stopping or instance.exited:
@@ -683,7 +554,7 @@ class World:
     def end(self) -> None:
         """When every client has gone and every process has ended as asked, nothing is left."""
         self.let_everything_happen()
-        for ticket in [t for t in self._open if t.slot is Slot.GRANTED]:
+        for ticket in [t for t in self.open_tickets if t.slot is Slot.GRANTED]:
             self.finish(ticket)
         if not self.shutdown_begun:
             self.shut_down()
@@ -691,7 +562,7 @@ class World:
             self.exits(min(self.instances)[0])
         assert self.drained
         assert not self.open_calls
-        assert not [t for t in self._open if t.record is not None or t.slot is Slot.GRANTED]
+        assert not [t for t in self.open_tickets if t.record is not None or t.slot is Slot.GRANTED]
         assert all(record.reserved == 0 for record in self.core.records.values())
 
 
