@@ -36,7 +36,7 @@ SETTLE_S = 0.2
 SETTLE_LIMIT_S = 5.0
 MISSING_GRACE_S = 10.0
 
-_EMPTY = hashlib.sha256(b"").hexdigest()
+EMPTY_DIGEST = hashlib.sha256(b"").hexdigest()
 
 FileState = tuple[int, int, int, int]  # mtime in ns, size, inode, device
 Look = Mapping[Path, FileState | None]
@@ -171,7 +171,7 @@ class SourceWatch:
 
     def _held(self, path: Path) -> bool:
         """True when there was something in the file when it was loaded."""
-        return self._digests.get(path, _EMPTY) != _EMPTY
+        return self._digests.get(path, EMPTY_DIGEST) != EMPTY_DIGEST
 
 
 def _state(path: Path) -> FileState | None:

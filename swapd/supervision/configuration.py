@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import enum
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from pathlib import Path
@@ -19,7 +19,7 @@ from attrs import evolve, frozen
 
 from swapd.config import Config, Loaded, Problem, Sources, load, render_problem
 from swapd.config.reading import ReadFile
-from swapd.config.watch import SETTLE_S, SourceWatch
+from swapd.config.watch import EMPTY_DIGEST, SETTLE_S, SourceWatch
 
 
 class Trigger(enum.Enum):
@@ -166,6 +166,12 @@ class ConfigurationInForce:
         rejected = evolve(before, state=ConfigState.REJECTED, trigger=trigger, problems=loaded.problems)
         if loaded.config is None:
             return evolve(rejected, message=render_problem(loaded.errors[0]))
+        if emptied := _emptied(before.sources, loaded.files):
+            return evolve(
+                rejected,
+                message=f"{emptied} is empty, and held a configuration before: taken for half-written; "
+                "a configuration without models says `models: {}`",
+            )
         try:
             changes = await apply(loaded.config)
         except CannotApply as error:
@@ -205,6 +211,12 @@ class ConfigurationInForce:
 
     def _assigned_ports(self) -> dict[str, int]:
         return {id: model.port for id, model in self.current.models.items() if model.port is not None}
+
+
+def _emptied(before: Iterable[ReadFile], now: Iterable[ReadFile]) -> Path | None:
+    """A file that had something in it and has nothing now, as while an editor or a copy writes it anew."""
+    held = {file.path for file in before if file.sha256 != EMPTY_DIGEST}
+    return next((file.path for file in now if file.sha256 == EMPTY_DIGEST and file.path in held), None)
 
 
 def _digests(loaded: Loaded) -> dict[Path, str]:

@@ -130,6 +130,26 @@ async def test_a_configuration_that_cannot_be_applied_is_rejected(files: Files) 
         nursery.cancel_scope.cancel()
 
 
+@pytest.mark.parametrize("trigger", [Trigger.SIGNAL, Trigger.API])
+async def test_a_file_that_has_become_empty_is_not_taken(files: Files, trigger: Trigger) -> None:
+    async with running(files, "globalTTL: 1") as in_force:
+        files.write("")
+        status = await in_force.reload(trigger)
+
+        assert (status.state, in_force.current.global_ttl_s) == (ConfigState.REJECTED, 1)
+        assert "c.yaml is empty" in status.message
+        assert "`models: {}`" in status.message
+
+        files.write("models: {}")
+        status = await in_force.reload(trigger)
+        assert status.state is ConfigState.OK
+
+
+async def test_a_file_that_was_always_empty_is_taken(files: Files) -> None:
+    async with running(files, "") as in_force:
+        assert (await in_force.reload(Trigger.SIGNAL)).state is ConfigState.OK
+
+
 async def test_what_is_asked_for_during_a_reload_causes_exactly_one_more(files: Files) -> None:
     async with running(files, "globalTTL: 1") as in_force:
         # Given three requests and an edit that come while a reload is reading
