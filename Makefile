@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo ui test check format bench lock clean
+.PHONY: demo ui test check coverage format bench lock clean
 
 demo: $(READY) ui  ## run swapd with tiny real models
 	$(BIN)/swapd demo
@@ -24,6 +24,13 @@ check: $(READY)  ## the fast part of it, under a minute: before every commit
 	@scripts/check-style
 	$(BIN)/python -m pytest -n 2 --dist worksteal tests/unit tests/scenarios -m "not real"
 
+coverage: $(READY) ui  ## which lines no test reaches, those of real daemons included
+	@scripts/install-test-tools
+	$(BIN)/coverage erase
+	$(BIN)/coverage run -m pytest -n 2 --dist worksteal
+	$(BIN)/coverage combine -q
+	$(BIN)/coverage report --skip-covered --fail-under=90
+
 format: $(READY)  ## lay out the code
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
@@ -36,7 +43,7 @@ lock: $(READY)  ## write down what is installed, after a change of the dependenc
 	$(BIN)/pip freeze --exclude-editable > constraints.txt
 
 clean:  ## remove what these commands made
-	rm -rf $(VENV) dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis bench/.build
+	rm -rf $(VENV) dist build .mypy_cache .coverage* .ruff_cache .pytest_cache .hypothesis bench/.build
 
 $(READY): pyproject.toml constraints.txt
 	@scripts/make-venv $(VENV) $(PYTHON)
