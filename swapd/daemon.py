@@ -128,6 +128,7 @@ class _Daemon:
             settings.loaded,
             environ=os.environ,
             ports_in_use=lambda: self._manager.ports_in_use(),
+            beside=() if (tls := settings.server.tls) is None else (tls.certificate, tls.key),
         )
         self._logs = logs
         self._log = logs.proxy

@@ -62,10 +62,10 @@ Files written for llama-swap load unchanged. Keys marked *swapd* are swapd's own
 - Several files are merged: mappings key by key, lists one behind the other. The same key with two different
   values is an error, and so is a model, group, profile, selector, peer or part of the matrix that two files
   define.
-- `--watch-config` reloads when the content of a file has changed. It looks every two seconds
-  (`--watch-interval`), also through bind mounts and symlinks, and waits until the files have stood still for
-  a moment: one that is half-written, empty or gone is never taken. SIGHUP reloads at once, unless a
-  file that held a configuration is empty: to have no models, write `models: {}`.
+- `--watch-config` reloads when the content of a file, of a key file or of the TLS pair has changed. It looks
+  every two seconds (`--watch-interval`), also through bind mounts and symlinks, and waits until the files
+  have stood still for a moment: one that is half-written, empty or gone is never taken. SIGHUP reloads at
+  once, unless a file that held a configuration is empty: to have no models, write `models: {}`.
 - A reload touches what changed and nothing else. Models whose command, environment and address are the same
   go on running, with their ports. A configuration that does not load changes nothing, and the log says why.
 

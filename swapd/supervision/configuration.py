@@ -81,7 +81,8 @@ class CannotApply(Exception):
 class ConfigurationInForce:
     """Owner of the configuration; `current` and `status` are always those of the last success.
 
-    `run` must run for reloads to happen. `ports_in_use` tells the ports that models and leftover processes
+    `run` must run for reloads to happen. `beside` are files that the watcher watches as well, such as
+    certificates. `ports_in_use` tells the ports that models and leftover processes
     hold, by model id; models keep theirs."""
 
     def __init__(
@@ -91,6 +92,7 @@ class ConfigurationInForce:
         *,
         environ: Mapping[str, str],
         ports_in_use: Callable[[], Mapping[str, int]],
+        beside: tuple[Path, ...] = (),
         now: Callable[[], float] = time.time,
     ) -> None:
         if loaded.config is None:
@@ -100,7 +102,8 @@ class ConfigurationInForce:
         self._ports_in_use = ports_in_use
         self._now = now
         self._watch = SourceWatch(sources)
-        self._watch.applied(_digests(loaded), _key_files(loaded.config))
+        self._beside = beside
+        self._watch.applied(_digests(loaded), self._other_files(loaded.config))
         self._callers: list[trio.Event] = []
         self._trigger: Trigger | None = None
         self._wanted = trio.Event()
@@ -161,7 +164,7 @@ class ConfigurationInForce:
     async def _attempt(self, trigger: Trigger, before: ConfigStatus, apply: Apply) -> ConfigStatus:
         loaded = await self._load_at_rest() if trigger is Trigger.WATCH else await self._load()
         # What was looked at is known, accepted or not: the same mistake is not reported again and again.
-        also = self._watch.also if loaded.config is None else _key_files(loaded.config)
+        also = self._watch.also if loaded.config is None else self._other_files(loaded.config)
         self._watch.applied(_digests(loaded), also)
         rejected = evolve(before, state=ConfigState.REJECTED, trigger=trigger, problems=loaded.problems)
         if loaded.config is None:
@@ -209,6 +212,10 @@ class ConfigurationInForce:
             before, loaded = _digests(loaded), await self._load()
         return loaded
 
+    def _other_files(self, config: Config) -> tuple[Path, ...]:
+        """The files beside the sources that a configuration was made of, or that are read again with it."""
+        return (*(key.file for key in config.api_keys if key.file is not None), *self._beside)
+
     def _assigned_ports(self) -> dict[str, int]:
         return {id: model.port for id, model in self.current.models.items() if model.port is not None}
 
@@ -221,8 +228,3 @@ def _emptied(before: Iterable[ReadFile], now: Iterable[ReadFile]) -> Path | None
 
 def _digests(loaded: Loaded) -> dict[Path, str]:
     return {file.path: file.sha256 for file in loaded.files}
-
-
-def _key_files(config: Config) -> tuple[Path, ...]:
-    """The files beside the sources that a configuration was made of."""
-    return tuple(key.file for key in config.api_keys if key.file is not None)

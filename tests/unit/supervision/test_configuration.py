@@ -62,11 +62,16 @@ class Files:
             self._reported = trio.Event()
         return self.reports[count - 1]
 
-    def in_force(self, text: str) -> ConfigurationInForce:
+    def in_force(self, text: str, *beside: Path) -> ConfigurationInForce:
         self.write(text)
         sources = Sources((self.path,))
         return ConfigurationInForce(
-            sources, load(sources, environ={}), environ={}, ports_in_use=self.ports_in_use, now=lambda: 5.0
+            sources,
+            load(sources, environ={}),
+            environ={},
+            ports_in_use=self.ports_in_use,
+            beside=beside,
+            now=lambda: 5.0,
         )
 
 
@@ -76,8 +81,8 @@ def files(tmp_path: Path) -> Files:
 
 
 @asynccontextmanager
-async def running(files: Files, text: str) -> AsyncIterator[ConfigurationInForce]:
-    in_force = files.in_force(text)
+async def running(files: Files, text: str, *beside: Path) -> AsyncIterator[ConfigurationInForce]:
+    in_force = files.in_force(text, *beside)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(in_force.run, files.apply, files.report)
         yield in_force
@@ -226,4 +231,22 @@ async def test_a_key_file_that_changes_reloads(
         key.write_text("third")
         await files.reported(3)
         assert [each.key for each in in_force.current.api_keys] == ["third"]
+        nursery.cancel_scope.cancel()
+
+
+async def test_a_certificate_that_is_renewed_reloads(
+    files: Files, tmp_path: Path, autojump_clock: MockClock
+) -> None:
+    certificate = tmp_path / "tls.pem"
+    certificate.write_text("old")
+    async with running(files, "globalTTL: 1", certificate) as in_force, trio.open_nursery() as nursery:
+        nursery.start_soon(in_force.watch, 2.0, pytest.fail)
+        await trio.sleep(10)
+        assert files.reports == []
+
+        certificate.write_text("new")
+        assert (await files.reported(1)).state is ConfigState.OK
+
+        certificate.write_text("newer")  # and again, after a reload
+        await files.reported(2)
         nursery.cancel_scope.cancel()
