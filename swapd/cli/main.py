@@ -15,6 +15,7 @@ COMMANDS: Final = {
     "check": "check configuration files, start nothing",
     "schema": "print a JSON schema of the configuration for editors",
     "demo": "run the daemon with small models, to try it out",
+    "unit": "print a unit for systemd, s6, runit, launchd or compose",
     "version": "print the version",
 }
 
