@@ -1,12 +1,16 @@
-"""Which swapd this is."""
+"""Which swapd this is.
+
+The build of a package notes version, commit and date in `swapd/_build.py`. A checkout has no such file.
+"""
 
 from __future__ import annotations
 
+import importlib
 from typing import Final, NamedTuple
 
 
 class Build(NamedTuple):
-    """`version` is dotted numbers; `commit` and `date` are "unknown" unless the package build filled them in.
+    """`version` is one of PEP 440; `commit` and `date` (of the commit, UTC) are "unknown" in a checkout.
 
     A named tuple, because `swapd --version` must not pay for importing anything.
     """
@@ -19,4 +23,15 @@ class Build(NamedTuple):
         return f"version: {self.version} ({self.commit}), built at {self.date}"
 
 
-BUILD: Final = Build(version="0.1.0")
+CHECKOUT: Final = Build(version="0.1.0.dev0")
+
+
+def _this_build() -> Build:
+    try:
+        built = importlib.import_module("swapd._build")
+    except ModuleNotFoundError:
+        return CHECKOUT
+    return Build(built.VERSION, built.COMMIT, built.DATE)
+
+
+BUILD: Final = _this_build()

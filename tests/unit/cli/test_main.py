@@ -12,7 +12,7 @@ import pytest
 
 from swapd.cli.errors import CliError, ExitCode, UsageError
 from swapd.cli.main import COMMANDS, main
-from swapd.version import BUILD
+from swapd.version import BUILD, CHECKOUT
 
 Run = Callable[[list[str]], int]
 
@@ -130,10 +130,10 @@ def test_given_a_wish_for_the_version_when_run_then_it_is_one_line(
     assert capsys.readouterr().out == f"version: {BUILD.version} ({BUILD.commit}), built at {BUILD.date}\n"
 
 
-def test_given_the_package_when_its_version_is_asked_then_it_is_that_of_the_project() -> None:
+def test_given_sources_without_history_when_their_version_is_asked_then_package_and_checkout_agree() -> None:
     project = tomllib.loads((Path(__file__).parents[3] / "pyproject.toml").read_text())
 
-    assert BUILD.version == project["project"]["version"]
+    assert CHECKOUT.version == project["tool"]["hatch"]["version"]["fallback-version"]
 
 
 def test_given_the_version_as_json_when_run_then_it_names_the_libraries_too(
