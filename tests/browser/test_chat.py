@@ -96,7 +96,7 @@ def test_given_a_model_that_is_not_running_when_asked_then_it_is_loaded_and_answ
     expect(page.get_by_role("article", name="You")).to_contain_text("Who are you?")
 
 
-def test_given_an_answer_that_wants_to_act_when_shown_then_it_is_only_text(
+def test_u08_given_an_answer_that_wants_to_act_when_shown_then_it_is_only_text(
     scripted: LiveDaemon, window: OpenWindow
 ) -> None:
     page = window(scripted.url, expected=missing(scripted)).open("playground/chat?model=lab%2Fnasty")
@@ -114,7 +114,7 @@ def test_given_an_answer_that_wants_to_act_when_shown_then_it_is_only_text(
     assert page.evaluate("window.hacked") is None
 
 
-def test_given_300_tokens_a_second_when_streamed_then_finished_blocks_stay_as_they_are(
+def test_u09_given_300_tokens_a_second_when_streamed_then_finished_blocks_stay_as_they_are(
     scripted: LiveDaemon, window: OpenWindow, record_property: Callable[[str, object], None]
 ) -> None:
     page = window(scripted.url, expected=missing(scripted)).open("playground/chat?model=lab%2Fnasty")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -15,7 +16,7 @@ from tests.browser.test_pages import missing
 HOSTILE = "<img src=x onerror=window.hacked=1>"
 
 
-def test_given_two_tabs_when_a_model_is_loaded_and_unloaded_in_one_then_both_show_it(
+def test_u02_given_two_tabs_when_a_model_is_loaded_and_unloaded_in_one_then_both_show_it(
     daemon: LiveDaemon, window: OpenWindow
 ) -> None:
     opened = window(daemon.url, expected=missing(daemon))
@@ -46,7 +47,7 @@ def test_given_a_model_that_ends_at_once_when_loaded_then_its_row_says_how(
         expect(page.locator('li[data-model="lame"]')).to_contain_text("3")
 
 
-def test_given_a_daemon_that_is_started_anew_when_it_is_back_then_the_page_is_live_without_a_reload(
+def test_u04_given_a_daemon_that_is_started_anew_when_it_is_back_then_the_page_is_live_without_a_reload(
     tmp_path: Path, window: OpenWindow
 ) -> None:
     with live_daemon(tmp_path / "one", demo_models()) as first:
@@ -68,7 +69,7 @@ def test_given_a_daemon_that_is_started_anew_when_it_is_back_then_the_page_is_li
         page.goto("about:blank")
 
 
-def test_given_hostile_names_and_logs_when_shown_then_they_do_nothing(
+def test_u08_given_hostile_names_and_logs_when_shown_then_they_do_nothing(
     tmp_path: Path, window: OpenWindow
 ) -> None:
     noisy = upstream_command("--load", "100ms", "--log-line", f"{HOSTILE}<script>window.hacked=2</script>")
@@ -107,7 +108,7 @@ def test_given_a_configuration_that_is_rejected_when_on_any_page_then_a_banner_l
         expect(page.get_by_role("main").get_by_text(f"{daemon.config}:2")).to_be_visible()
 
 
-def test_given_300_models_when_filtered_then_the_list_follows_each_key(
+def test_u06_given_300_models_when_filtered_then_the_list_follows_each_key(
     tmp_path: Path, window: OpenWindow, record_property: Callable[[str, object], None]
 ) -> None:
     many = [f"  model-{n:03}: {{cmd: 'true ${{PORT}}'}}" for n in range(300)]
@@ -133,3 +134,25 @@ def test_given_300_models_when_filtered_then_the_list_follows_each_key(
         record_property("filter_ms", round(took))
         page.get_by_role("searchbox", name="Search models").fill("model-12")
         expect(page.locator("li[data-model]")).to_have_count(10)
+
+
+def test_u05_given_a_daemon_that_has_gone_silent_when_a_minute_has_passed_then_the_page_says_so_and_recovers(
+    tmp_path: Path, window: OpenWindow
+) -> None:
+    with live_daemon(tmp_path, demo_models()) as daemon:
+        opened = window(daemon.url, expected=missing(daemon))
+        opened.page.clock.install()
+        page = opened.open("models")
+        expect(page.locator('li[data-model="owl"]')).to_be_visible()
+        daemon.process.send_signal(signal.SIGSTOP)
+        try:
+            page.clock.fast_forward(60_000)
+
+            expect(page.get_by_text("Disconnected")).to_be_visible()
+            expect(page.get_by_role("img", name="disconnected")).to_be_visible()
+            expect(page.locator(".page.stale")).to_be_visible()
+        finally:
+            daemon.process.send_signal(signal.SIGCONT)
+        page.get_by_role("button", name="Retry now").click()
+        expect(page.get_by_role("img", name="connected", exact=True)).to_be_visible()
+        expect(page.get_by_text("Disconnected")).to_be_hidden()

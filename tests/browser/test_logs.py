@@ -25,7 +25,7 @@ while True:
 ROWS_IN_THE_PAGE = 400
 
 
-def test_given_5000_lines_a_second_when_watched_then_the_page_can_still_be_used(
+def test_u07_given_5000_lines_a_second_when_watched_then_the_page_can_still_be_used(
     tmp_path: Path, window: OpenWindow, record_property: Callable[[str, object], None]
 ) -> None:
     flood = tmp_path / "flood.py"

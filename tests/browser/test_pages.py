@@ -29,7 +29,7 @@ def missing(daemon: LiveDaemon) -> tuple[str, ...]:
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("size", ["desktop", "phone"])
-def test_given_every_page_when_opened_then_it_renders_and_axe_finds_nothing_serious(
+def test_u01_u12_given_every_page_when_opened_then_it_renders_and_axe_finds_nothing_serious(
     daemon: LiveDaemon, window: OpenWindow, size: str, scheme: str
 ) -> None:
     opened = window(daemon.url, size=size, scheme=scheme, expected=missing(daemon))

@@ -63,7 +63,7 @@ def proxied(daemon: LiveDaemon) -> Iterator[str]:
     server.server_close()
 
 
-def test_given_a_proxy_that_strips_a_prefix_when_used_then_everything_works_below_it(
+def test_u10_given_a_proxy_that_strips_a_prefix_when_used_then_everything_works_below_it(
     daemon: LiveDaemon, window: OpenWindow, proxied: str
 ) -> None:
     opened = window(proxied, expected=missing(daemon))

@@ -3,6 +3,9 @@
 export const PAGES = ["models", "activity", "logs", "playground", "performance", "config", "settings"] as const;
 export type PageId = (typeof PAGES)[number];
 
+/** Pages whose data the daemon gives to administrators only. */
+export const NEEDS_ADMIN: ReadonlySet<PageId> = new Set(["logs", "performance", "config"] as const);
+
 export interface Route {
   page: PageId;
   /** What follows the page, decoded: a model id, a row id, a log source, a tab. */
