@@ -34,6 +34,12 @@ def post(port: int, path: str, value: object) -> Answer:
     return exchange(port, post_head(path, len(body)) + body)
 
 
+def post_request(path: str, value: object) -> bytes:
+    """A request after which the connection stays open."""
+    body = json.dumps(value).encode()
+    return post_head(path, len(body)).replace(b"Connection: close\r\n", b"") + body
+
+
 def post_head(path: str, length: int) -> bytes:
     lines = (f"POST {path} HTTP/1.1", "Host: 127.0.0.1", "Content-Type: application/json")
     return "\r\n".join([*lines, f"Content-Length: {length}", "Connection: close", "", ""]).encode()

@@ -2,12 +2,25 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Final
 
 from attrs import frozen
 
-from bench import config_load, decisions, fairness, footprint, memory, readiness, speed, streams, throughput
+from bench import (
+    config_load,
+    decisions,
+    fairness,
+    footprint,
+    instructions,
+    memory,
+    readiness,
+    speed,
+    streams,
+    throughput,
+)
 from bench.results import Results
 from bench.scale import Scale
 from bench.targets import Target, running
@@ -81,6 +94,13 @@ def _scheduling(bench: Bench) -> None:
             fairness.measure(target, bench.tools, bench.scale, bench.results)
 
 
+def _instructions(bench: Bench) -> None:
+    for target in bench.targets:
+        if target.name == "swapd":
+            with tempfile.TemporaryDirectory(prefix="swapd-bench-") as directory:
+                instructions.measure(target, bench.tools, bench.results, Path(directory))
+
+
 def _memory(bench: Bench) -> None:
     with running(bench.targets):
         memory.measure(bench.proxies, bench.scale, bench.results)
@@ -95,6 +115,7 @@ PARTS: Final[Mapping[str, Part]] = {
     "streams": _streams,
     "readiness": _readiness,
     "memory": _memory,
+    "instructions": _instructions,
     "scheduling": _scheduling,
 }
 """In the order in which they run. `speed` always does: it tells how to read the absolute figures."""

@@ -29,6 +29,9 @@ UNPACKED_BYTES: Final = 512 * 1024
 PACKED_TOGETHER: Final = 64 * 1024
 """About how many bytes of captures are packed as one. They resemble each other, so together they become much
 smaller, and at a fraction of the cost; the memory of all is given back with the last of them."""
+PACK_PAUSE_S: Final = 0.1
+"""Between one packing and the next. Where more comes than is packed at that pace, the budget is soon full of
+what came last, and to pack it would be work for the bin."""
 _FASTEST: Final = 1
 OVERHEAD: Final = 600
 """Bytes that an entry costs beside its bodies and headers, about."""
@@ -166,6 +169,7 @@ class Captures:
                 for index, id in enumerate(old):
                     if id in self._unpacked:  # else it has been thrown away meanwhile
                         self._replace(id, Packed(packed, index), size)
+                await trio.sleep(PACK_PAUSE_S)
 
     def _oldest_unpacked(self) -> dict[int, Capture]:
         """So many that they are worth being packed together, one at least."""

@@ -138,6 +138,12 @@ class InFlightRequest:
         self.response_headers = headers
         return self._table._begin_response(self)
 
+    def forget_contents(self) -> None:
+        """Let go of headers and bodies, when the request has ended and whoever wants them has them."""
+        self.headers = self.request_headers = self.response_headers = ()
+        self.query = b""
+        self.request_body = self.tap = None  # what refers back stays until the collector comes by
+
     def end(self) -> None:
         """Leave the table: the answer has ended, or there never was one. A second call does nothing."""
         self._table._end(self)
@@ -200,7 +206,7 @@ class InFlight:
     def _end(self, request: InFlightRequest) -> None:
         if self.requests.pop(request.id, None) is not None and self._listener is not None:
             self._listener.on_end(request)
-            request.tap = None  # which refers back: what refers to itself stays until the collector comes by
+            request.forget_contents()
 
     def cancel(self, id: int) -> bool:
         """Cancel a request; False if there is none of that id."""

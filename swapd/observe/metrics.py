@@ -10,8 +10,8 @@ from collections import Counter
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from swapd.observe.activity.row import ActivityRow
     from swapd.observe.inflight import InFlightRequest
+    from swapd.observe.usage import Tokens
 
 WAITS: Final = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0)
 DURATIONS: Final = (*WAITS, 600.0)
@@ -112,18 +112,18 @@ class Metrics:
             return
         self.rejected[model or UNKNOWN_MODEL, reason] += 1
 
-    def row_recorded(self, row: ActivityRow, model: str) -> None:
+    def tokens_counted(self, tokens: Tokens, model: str) -> None:
         """The figures of a request are known; those that are not reported do not count."""
         for kind, count in (
-            ("prompt", row.input_tokens),
-            ("cached", row.cache_tokens),
-            ("generated", row.output_tokens),
-            ("drafted", row.draft_tokens),
-            ("accepted", row.draft_acc_tokens),
+            ("prompt", tokens.input),
+            ("cached", tokens.cached),
+            ("generated", tokens.output),
+            ("drafted", tokens.draft),
+            ("accepted", tokens.draft_accepted),
         ):
             if count > 0:
                 self.tokens[model, kind] += count
-        if row.tokens_per_second > 0:
-            self.generation_rate.observe((model,), row.tokens_per_second)
-        if row.prompt_per_second > 0:
-            self.prompt_rate.observe((model,), row.prompt_per_second)
+        if tokens.generated_per_s > 0:
+            self.generation_rate.observe((model,), tokens.generated_per_s)
+        if tokens.prompt_per_s > 0:
+            self.prompt_rate.observe((model,), tokens.prompt_per_s)

@@ -1,4 +1,8 @@
-"""From a request that has ended to its row in the activity log."""
+"""From a request that has ended to its row in the activity log.
+
+What is noted when a request ends is little. The row is made of it when somebody asks for it, or when it is to
+be written to a file; of a busy daemon that keeps its rows in memory, most are never asked for.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +10,7 @@ import time
 from typing import TYPE_CHECKING
 
 import msgspec
+from msgspec import Struct
 
 from swapd.observe.activity.row import ActivityRow
 from swapd.observe.tap import BodyTap, Outcome
@@ -39,49 +44,80 @@ def outcome_of(request: InFlightRequest) -> Outcome:
     return tap.outcome(request.progress.status, request.forwarded_path)
 
 
-def row_of(
+class EndedRequest(Struct, eq=False):
+    """What a row is made of: a request that has ended, and what was learned from its response.
+
+    The request's contents (see `InFlightRequest.forget_contents`) are not needed any more.
+    """
+
+    request: InFlightRequest
+    outcome: Outcome
+    content_type: str
+    req_bytes: int | None
+    session: str | None
+    generation: int
+    ended: float
+    """When: seconds of `time.perf_counter`, and, in the next field, nanoseconds since the epoch."""
+    ended_ns: int
+    id: int = 0
+
+    def row(self) -> ActivityRow:
+        """May be called in any thread."""
+        request, outcome = self.request, self.outcome
+        tokens = outcome.tokens
+        first_byte = request.first_byte
+        metadata = request.metadata or _NO_METADATA
+        return ActivityRow(
+            id=self.id,
+            ts_ms=self.ended_ns // 1_000_000,
+            model_id=request.model,
+            req_path=request.forwarded_path,
+            resp_content_type=self.content_type,
+            resp_status_code=request.progress.status,
+            cache_tokens=tokens.cached,
+            draft_tokens=tokens.draft,
+            draft_acc_tokens=tokens.draft_accepted,
+            input_tokens=tokens.input,
+            output_tokens=tokens.output,
+            prompt_per_second=tokens.prompt_per_s,
+            tokens_per_second=tokens.generated_per_s,
+            duration_ms=int(max((self.ended - request.started) * 1000, outcome.model_ms)),
+            error_msg=outcome.error,
+            metadata_json=msgspec.json.encode(metadata).decode() if metadata else "",
+            ts_first_byte_ms=_wall_ms(request, first_byte) if first_byte else None,
+            queue_ms=_ms(request, request.granted),
+            ttft_ms=_ms(request, first_byte),
+            method=request.method,
+            stream=int(request.streamed),
+            client=request.client,
+            api_key_name=request.key_name or None,
+            session=self.session,
+            requested_model=request.requested if request.requested != request.model else None,
+            selector=metadata.get("selector"),
+            upstream=request.upstream or None,
+            req_bytes=self.req_bytes,
+            resp_bytes=request.progress.bytes_sent,
+            finish_reason=outcome.finish_reason or None,
+            cancelled=1 if request.cancelled else None,
+            request_id=metadata.get("request_id"),
+            config_generation=self.generation,
+        )
+
+
+def ended(
     request: InFlightRequest, outcome: Outcome, *, session_headers: tuple[bytes, ...], generation: int
-) -> ActivityRow:
-    """The row of an ended request, without its id. `session_headers` are lower-case names."""
-    ended, now_ns = time.perf_counter(), time.time_ns()
-    tokens = outcome.tokens
-    duration_ms = max((ended - request.started) * 1000, outcome.model_ms)
-    first_byte = request.first_byte
-    metadata = request.metadata or _NO_METADATA
-    return ActivityRow(
-        id=0,
-        ts_ms=now_ns // 1_000_000,
-        model_id=request.model,
-        req_path=request.forwarded_path,
-        resp_content_type="" if request.tap is None else request.tap.content_type,
-        resp_status_code=request.progress.status,
-        cache_tokens=tokens.cached,
-        draft_tokens=tokens.draft,
-        draft_acc_tokens=tokens.draft_accepted,
-        input_tokens=tokens.input,
-        output_tokens=tokens.output,
-        prompt_per_second=tokens.prompt_per_s,
-        tokens_per_second=tokens.generated_per_s,
-        duration_ms=int(duration_ms),
-        error_msg=outcome.error,
-        metadata_json=msgspec.json.encode(metadata).decode() if metadata else "",
-        ts_first_byte_ms=_wall_ms(request, first_byte) if first_byte else None,
-        queue_ms=_ms(request, request.granted),
-        ttft_ms=_ms(request, first_byte),
-        method=request.method,
-        stream=int(request.streamed),
-        client=request.client,
-        api_key_name=request.key_name or None,
-        session=_session(request, session_headers),
-        requested_model=request.requested if request.requested != request.model else None,
-        selector=metadata.get("selector"),
-        upstream=request.upstream or None,
-        req_bytes=None if request.request_body is None else len(request.request_body),
-        resp_bytes=request.progress.bytes_sent,
-        finish_reason=outcome.finish_reason or None,
-        cancelled=1 if request.cancelled else None,
-        request_id=metadata.get("request_id"),
-        config_generation=generation,
+) -> EndedRequest:
+    """A request that has ended just now. `session_headers` are lower-case names."""
+    body = request.request_body
+    return EndedRequest(
+        request,
+        outcome,
+        "" if request.tap is None else request.tap.content_type,
+        None if body is None else len(body),
+        _session(request, session_headers),
+        generation,
+        time.perf_counter(),
+        time.time_ns(),
     )
 
 

@@ -104,7 +104,9 @@ class BodyTap:
         To be asked when the body has ended.
         """
         if self._body is None:
-            self._body = unpacked(b"".join(self.kept), self.encoding)
+            kept = self.kept
+            whole = kept[0] if len(kept) == 1 else b"".join(kept)
+            self._body = unpacked(whole, self.encoding) if self.encoding else whole
         return self._body
 
     def outcome(self, status: int, path: str) -> Outcome:

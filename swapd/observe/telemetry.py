@@ -19,7 +19,7 @@ from swapd.observe.captures import CaptureRules, Captures, capture_of
 from swapd.observe.events import EventHub
 from swapd.observe.inflight import InFlight, InFlightRequest
 from swapd.observe.metrics import UNKNOWN_MODEL, Metrics
-from swapd.observe.recorder import outcome_of, row_of, tap_for
+from swapd.observe.recorder import ended, outcome_of, tap_for
 
 if TYPE_CHECKING:
     from swapd.config import Config
@@ -117,14 +117,14 @@ class Telemetry:
 
     def _record(self, request: InFlightRequest, label: str) -> None:
         outcome = outcome_of(request)
-        row = row_of(request, outcome, session_headers=self._session_headers, generation=self._generation)
-        id = self.activity.add(row)
-        self.metrics.row_recorded(row, label)
+        done = ended(request, outcome, session_headers=self._session_headers, generation=self._generation)
+        id = self.activity.add(done)
+        self.metrics.tokens_counted(outcome.tokens, label)
         if self._is_captured(request, outcome):
             self.captures.add(id, capture_of(request, request.tap, self.captures.rules))
         self.events.publish("activity", {"id": id})
         if self.events.wants("metrics"):
-            self.events.publish("metrics", [self.shown(row)])
+            self.events.publish("metrics", [self.shown(done.row())])
 
     def _is_captured(self, request: InFlightRequest, outcome: Outcome) -> bool:
         if not outcome.readable or not self.captures.rules.wants(request):

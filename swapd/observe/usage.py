@@ -123,8 +123,9 @@ class Usage:
             self._found, self._metrics = True, metrics
 
     def _take_usage(self, usage: dict[str, Any]) -> None:
-        self._input = _count(_first(usage, "prompt_tokens", "input_tokens")) or self._input
-        self._output = _count(_first(usage, "completion_tokens", "output_tokens")) or self._output
+        prompt, answered = usage.get("prompt_tokens"), usage.get("completion_tokens")
+        self._input = _count(usage.get("input_tokens") if prompt is None else prompt) or self._input
+        self._output = _count(usage.get("output_tokens") if answered is None else answered) or self._output
         cached = usage.get("cache_read_input_tokens")
         for details in ("input_tokens_details", "prompt_tokens_details"):
             if cached is None and isinstance(usage.get(details), dict):
@@ -180,11 +181,9 @@ def _object(raw: Raw) -> dict[str, Any] | None:
     return value if isinstance(value, dict) else None
 
 
-def _first(usage: dict[str, Any], *names: str) -> Any:
-    return next((usage[name] for name in names if usage.get(name) is not None), None)
-
-
 def _count(value: Any) -> int:
+    if type(value) is int:  # and not a bool, which is no figure
+        return value if abs(value) < 2**62 else 0
     number = _number(value)
     return int(number) if abs(number) < 2**62 else 0
 

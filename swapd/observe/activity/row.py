@@ -54,6 +54,10 @@ class ActivityRow(Struct):
     request_id: str | None = None
     config_generation: int | None = None
 
+    def row(self) -> ActivityRow:
+        """Itself: what the store is given may be a row, or something that a row can be made of."""
+        return self
+
 
 COLUMNS = ActivityRow.__struct_fields__
 

@@ -11,7 +11,7 @@ import queue
 import threading
 from collections import deque
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 
 import trio
 
@@ -29,6 +29,15 @@ EXPORT_STEP: Final = 1000
 CLOSE_S: Final = 2.0
 
 T = TypeVar("T")
+
+
+class Recorded(Protocol):
+    """What a row is made of, once one is needed."""
+
+    id: int
+
+    def row(self) -> ActivityRow:
+        """The row. Called once, in the store's thread."""
 
 
 class StoreFailed(Exception):
@@ -51,7 +60,7 @@ class ActivityStore:
         self._report = report
         self._next_id = 1
         waiting = settings.max_in_memory if settings.path is None else WAITING_ROWS
-        self._waiting: deque[ActivityRow] = deque(maxlen=waiting)
+        self._waiting: deque[Recorded] = deque(maxlen=waiting)
         self._jobs: queue.SimpleQueue[Callable[[Worker], None] | None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
         self._token: trio.lowlevel.TrioToken | None = None
@@ -72,15 +81,15 @@ class ActivityStore:
         if self._settings.path is not None:
             self._next_id = await self._ask(lambda worker: worker.last_id) + 1
 
-    def add(self, row: ActivityRow) -> int:
+    def add(self, recorded: Recorded) -> int:
         """Store a row, soon; returns the id that it gets. Never blocks and never fails."""
-        row.id = self._next_id
-        self._next_id += 1
-        self._waiting.append(row)
+        id = recorded.id = self._next_id
+        self._next_id = id + 1
+        self._waiting.append(recorded)
         if self._settings.path is not None and not self._flush_wanted:
             self._flush_wanted = True
             self._put(self._collect_and_write)
-        return row.id
+        return id
 
     async def page(self, filters: Filters, page: Page) -> tuple[list[ActivityRow], int]:
         """The rows of one page, and how many match in all. Raises `StoreFailed`."""
@@ -172,7 +181,7 @@ class ActivityStore:
     def _write(self, worker: Worker) -> None:
         rows: list[ActivityRow] = []
         while self._waiting:
-            rows.append(self._waiting.popleft())
+            rows.append(self._waiting.popleft().row())
         if rows:
             worker.add(rows)
 
