@@ -29,11 +29,24 @@ class Refused(Exception):
 class Lease(Ticket):
     """A ticket with what its holder needs. Made by `Manager.acquire` and `Manager.try_acquire` only.
 
-    Do the work inside `with lease.scope:`; the manager cancels that scope when the work has to end, with
-    the reason in `revoked`. An instance that dies leaves 250 ms to deliver what it had sent already. Call
-    `release` exactly once, whatever happened; it never blocks."""
+    The manager ends the work when it has to end, with the reason in `revoked`; an instance that dies leaves
+    250 ms to deliver what it had sent already. Work that can wait for anything is done inside
+    `with lease.scope:`, which is cancelled then. A scope costs as much as a tenth of a short request, so
+    whoever knows another way to end the work sets `interrupt` instead, which is called then, in another task.
+    Call `release` exactly once, whatever happened; it never blocks."""
 
-    __slots__ = ("_decided", "_manager", "activity", "base_url", "on_waiting", "revoked", "scope")
+    __slots__ = (
+        "_decided",
+        "_manager",
+        "_scope",
+        "activity",
+        "base_url",
+        "interrupt",
+        "interrupted",
+        "on_waiting",
+        "released",
+        "revoked",
+    )
 
     def __init__(
         self,
@@ -52,8 +65,22 @@ class Lease(Ticket):
         """Called once, when the request has been admitted and has to wait; must not block."""
         self.activity = NO_ACTIVITY
         """To be counted up for every piece of a response that arrives from the instance."""
-        self.scope = trio.CancelScope()
         self.revoked: Revocation | None = None
+        self.interrupt: Callable[[], None] | None = None
+        """Ends the work that is done outside `scope`; must not block."""
+        self.interrupted = False
+        """Whether the work has been told to end."""
+        self.released = False
+        self._scope: trio.CancelScope | None = None
+
+    @property
+    def scope(self) -> trio.CancelScope:
+        """What the work is done in. Made when it is first asked for."""
+        if self._scope is None:
+            self._scope = trio.CancelScope()
+            if self.interrupted:
+                self._scope.cancel()
+        return self._scope
 
     @property
     def instance_key(self) -> tuple[str, int]:
@@ -67,12 +94,30 @@ class Lease(Ticket):
 
     def release(self) -> None:
         """Give the lease back. Synchronous, so that it can stand in a `finally` of a cancelled task."""
+        self.released = True
         self._manager.release(self)
 
     def cancel(self) -> None:
         """End the work, as the manager would: the request itself was cancelled."""
         self.revoked = self.revoked or Revocation.CANCELLED
-        self.scope.cancel()
+        self.end_work()
+
+    def end_work(self) -> None:
+        """Tell the work that it has to end now. `revoked` says why."""
+        self.interrupted = True
+        if self.interrupt is not None:
+            self.interrupt()
+        elif self._scope is not None:
+            self._scope.cancel()
+
+    async def end_work_after(self, seconds: float) -> None:
+        """The same in a while, unless the lease has been given back by then, or traded in for another.
+
+        Cancelling it ends nothing.
+        """
+        await trio.sleep(seconds)
+        if self.revoked is not None and not self.released:
+            self.end_work()
 
     def wake(self) -> None:
         """Tell the task that its ticket is decided, whether it waits already or will in a moment."""
@@ -94,5 +139,7 @@ class Lease(Ticket):
         """
         self.slot = Slot.WAITING
         self._decided = trio.Event()
-        self.scope = trio.CancelScope()
         self.revoked = None
+        self.interrupt = None
+        self.interrupted = False
+        self._scope = None

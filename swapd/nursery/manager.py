@@ -337,7 +337,7 @@ class Manager:
             case Refuse(ticket):
                 _as_lease(ticket).wake()
             case Revoke(ticket, why):
-                _revoke(_as_lease(ticket), why)
+                _revoke(_as_lease(ticket), why, instances)
             case Spawn(model, gen):
                 assert instances is not None
                 self._spawn(model, gen, instances)
@@ -438,14 +438,14 @@ def _tell_that_it_waits(lease: Lease) -> None:
         lease.on_waiting(lease)
 
 
-def _revoke(lease: Lease, why: Revocation) -> None:
+def _revoke(lease: Lease, why: Revocation, nursery: trio.Nursery | None) -> None:
     if lease.slot is not Slot.GRANTED:
         return  # its holder is handing it back for another at this moment
     lease.revoked = why
-    if why is Revocation.UPSTREAM_LOST:
-        lease.scope.deadline = trio.current_time() + LAST_BYTES_S
+    if why is Revocation.UPSTREAM_LOST and nursery is not None:
+        nursery.start_soon(lease.end_work_after, LAST_BYTES_S)
     else:
-        lease.scope.cancel()
+        lease.end_work()
 
 
 def _summary(applied: ReloadApplied) -> str:

@@ -142,7 +142,8 @@ class InFlightRequest:
         """Let go of headers and bodies, when the request has ended and whoever wants them has them."""
         self.headers = self.request_headers = self.response_headers = ()
         self.query = b""
-        self.request_body = self.tap = None  # what refers back stays until the collector comes by
+        self.request_body = None
+        self.tap = self._work = None  # they refer back: what does stays until the collector comes by
 
     def end(self) -> None:
         """Leave the table: the answer has ended, or there never was one. A second call does nothing."""

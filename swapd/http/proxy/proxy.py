@@ -188,10 +188,8 @@ class Proxy:
         if isinstance(outgoing.body, bytes):
             request.request_body = outgoing.body
         if isinstance(outgoing, Outgoing) and (lease := self._dispatcher.lease_at_once(outgoing)) is not None:
-            request.can_be_cancelled_by(
-                lease
-            )  # it has a scope already, and entering another costs like the whole look-up
-            return await self._dispatcher.serve_with(lease, outgoing, Relay(scope, send))
+            request.can_be_cancelled_by(lease)
+            return await self._dispatcher.serve_at_once(lease, outgoing, Relay(scope, send))
         with trio.CancelScope() as work:
             request.can_be_cancelled_by(work)
             await self._pass_on(outgoing, scope, send)

@@ -8,17 +8,18 @@ down its upstream and nothing else.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from typing import Protocol
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
 
 from swapd.http.errors import ErrorAnswer, Rejected, request_id
 from swapd.http.proxy.headers import headers_for_client
 from swapd.http.record import RECORD, RequestRecord
-from swapd.http.server.asgi import Headers, Scope, Send
+from swapd.http.server.asgi import ABORT, Headers, Scope, Send
 from swapd.nursery.lease import NO_ACTIVITY
 from swapd.observe.inflight import Work
 
 _TRAILERS = "http.response.trailers"
+_NONE: Mapping[str, Any] = {}
 
 
 class Incoming(Protocol):
@@ -34,6 +35,12 @@ class Incoming(Protocol):
     async def receive(self) -> bytes: ...
 
 
+class Closable(Protocol):
+    """What somebody waits for, and is told by an exception when it is closed."""
+
+    def close(self) -> None: ...
+
+
 class Relay:
     """One response on its way to one client.
 
@@ -42,19 +49,23 @@ class Relay:
     client still reads.
 
     `begun` is set when the client may have received something. What arrives from the upstream is counted in
-    `activity`, which is the lease's.
+    `activity`, which is the lease's. `waits_for` is what the next bytes come from, if that is to be closed in
+    order to interrupt the work.
     """
 
     __slots__ = (
+        "_abort",
         "_announced",
         "_last",
         "_record",
         "_response",
         "_scope",
         "_send",
+        "_sending",
         "_tap",
         "activity",
         "begun",
+        "waits_for",
     )
 
     def __init__(self, scope: Scope, send: Send) -> None:
@@ -67,6 +78,26 @@ class Relay:
         self._tap: Callable[[bytes], None] | None = None
         self.begun = False
         self.activity = NO_ACTIVITY
+        self.waits_for: Closable | None = None
+        self._sending = False
+        self._abort: Callable[[], None] | None = scope.get("extensions", _NONE).get(ABORT)
+
+    @property
+    def can_be_interrupted(self) -> bool:
+        """Whether `interrupt` works: it needs a server that lets a response be broken off."""
+        return self._abort is not None
+
+    def interrupt(self) -> None:
+        """End, from another task, `pass_on` or what precedes it: it raises `UpstreamError`.
+
+        While the client is waited for, its connection is broken, for it has a part of the response already;
+        that cancels the request.
+        """
+        if self._sending:
+            assert self._abort is not None
+            self._abort()
+        elif self.waits_for is not None:
+            self.waits_for.close()
 
     def granted(self) -> None:
         """Note that the request need not wait for its model any more."""
@@ -103,6 +134,7 @@ class Relay:
         self._record.bytes_sent += len(self._last)
         if self._tap is not None and self._last:
             self._tap(self._last)
+        self._sending = True
         await self._send({"type": "http.response.body", "body": self._last, "more_body": False})
         if self._announced:
             await self._send({"type": _TRAILERS, "headers": response.trailers, "more_trailers": False})
@@ -126,11 +158,15 @@ class Relay:
             self._announced = [pair for pair in response.headers if pair[0] == b"trailer"]
             headers += self._announced
             start["trailers"] = bool(self._announced)
+        self._sending = True
         await self._send(start)
+        self._sending = False
 
     async def _pass(self, chunk: bytes) -> None:
         self.activity.chunks += 1
         self._record.bytes_sent += len(chunk)
         if self._tap is not None and chunk:
             self._tap(chunk)
+        self._sending = True
         await self._send({"type": "http.response.body", "body": chunk, "more_body": True})
+        self._sending = False

@@ -13,6 +13,8 @@ from typing import Protocol
 
 import trio
 
+from swapd.http.clock import clock
+
 
 class Waiter(Protocol):
     """Who can run out of time."""
@@ -36,7 +38,7 @@ class Phase:
         if not self._seconds:
             return
         self.waiting.pop(waiter, None)  # an entry that is kept would keep its old place in the queue
-        deadline = self.waiting[waiter] = trio.current_time() + self._seconds
+        deadline = self.waiting[waiter] = self._deadlines.now() + self._seconds
         if deadline < self._deadlines.wake_at:
             self._deadlines.wake(deadline)
 
@@ -56,6 +58,7 @@ class Deadlines:
         self._phases: list[Phase] = []
         self._changed = trio.Event()
         self.wake_at = inf
+        self.now = clock()
 
     def phase(self, seconds: float) -> Phase:
         phase = Phase(self, seconds)
@@ -73,12 +76,13 @@ class Deadlines:
 
     async def watch(self) -> None:
         """Expire whoever is due, until cancelled. Sleeps without a timer while nobody waits."""
+        self.now = clock()
         while True:
             self._changed = trio.Event()
             self.wake_at = min((self._earliest(phase) for phase in self._phases), default=inf)
             with trio.CancelScope(deadline=self.wake_at):
                 await self._changed.wait()
-            now = trio.current_time()
+            now = self.now()
             for phase in self._phases:
                 while self._earliest(phase) <= now:
                     waiter = next(iter(phase.waiting))

@@ -24,16 +24,16 @@ _buffer = memoryview(bytearray(READ_SIZE))
 class Connection:
     """A connected socket. Whoever has taken it owns it until it is put back into its pool or closed.
 
-    `idle_since` (monotonic seconds) is the pool's. `parser` is renewed by `begin`.
+    `idle_since` and `taken` (monotonic seconds) are the pool's. `parser` is renewed by `begin`.
     """
 
-    __slots__ = ("_eager", "_sock", "idle_since", "parser")
+    __slots__ = ("_eager", "_sock", "idle_since", "parser", "taken")
 
     def __init__(self, sock: socket.socket) -> None:
         self._sock = sock
         self._eager = 0
         self.parser = ResponseParser()
-        self.idle_since = 0.0
+        self.idle_since = self.taken = 0.0
 
     def send_now(self, data: bytes | memoryview) -> int:
         """Send what the kernel takes without waiting; how many bytes that were. Raises `ConnectionLost`."""

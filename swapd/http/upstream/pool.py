@@ -16,6 +16,7 @@ from math import inf
 import trio
 from msgspec import Struct
 
+from swapd.http.clock import clock
 from swapd.http.upstream.address import BaseURL
 from swapd.http.upstream.connection import Connection
 from swapd.http.upstream.dial import Dialer
@@ -56,7 +57,7 @@ class UpstreamPool:
     """Connections to one upstream. `close` it when the upstream goes.
 
     The mutable state is `_idle`, connections in the order of their last use, and `_closed`; both are changed
-    by `_take`, `_give_back` and `close` only; and `_in_use`, how many exchanges have begun and not ended. A
+    by `take`, `_give_back` and `close` only; and `_in_use`, how many exchanges go on. A
     connection in use is not in here: it belongs to its exchange, then to its response, and comes back by
     `_give_back` when that is closed.
     """
@@ -69,6 +70,7 @@ class UpstreamPool:
         self._idle: deque[Connection] = deque()
         self._in_use = 0
         self._closed = False
+        self._now = clock()
 
     @property
     def idle(self) -> int:
@@ -99,15 +101,64 @@ class UpstreamPool:
         closing is repeated once on a new one, if the upstream has not answered a single byte and the body is
         still at hand.
         """
-        request = _Request(
-            method == b"HEAD", *_encode(method, target, headers, body), nursery, timeouts or self.timeouts
-        )
-        self._in_use += 1
+        request = self.prepare(method, target, headers, body, nursery=nursery, timeouts=timeouts)
+        # The pieces of a stream cannot be sent twice, so it gets a connection that cannot be stale.
+        kept = self.take() if request.stream is None else None
+        if kept is not None:
+            response = await self.exchange_on(kept, request)
+            if response is not None:
+                return response
+        return await self.exchange_on_new(request, repeated=kept is not None)
+
+    def prepare(
+        self,
+        method: bytes,
+        target: bytes,
+        headers: Headers,
+        body: bytes | StreamedBody = b"",
+        *,
+        nursery: trio.Nursery | None = None,
+        timeouts: Timeouts | None = None,
+    ) -> PreparedRequest:
+        """The same request, ready to be sent; for those who choose its connection themselves."""
+        start, tail, stream = _encode(method, target, headers, body)
+        return PreparedRequest(method == b"HEAD", start, tail, stream, nursery, timeouts or self.timeouts)
+
+    def take(self) -> Connection | None:
+        """A kept connection, if there is one. It must be given to `exchange_on`.
+
+        Whoever closes it while it is in use ends the exchange with `ConnectionLost`.
+        """
+        now = self._now()
+        idle = self._idle
+        self._drop_expired(now)
+        while idle:
+            connection = idle.pop()
+            if not connection.is_stale():
+                connection.taken = now
+                return connection
+            connection.close()
+        return None
+
+    async def exchange_on(self, kept: Connection, request: PreparedRequest) -> UpstreamResponse | None:
+        """`exchange` on a connection that `take` has given; None if the upstream was just closing it, and the
+        request may be sent again, once.
+        """
         try:
-            return await self._exchange(request)
-        except BaseException:
-            self._in_use -= 1
+            return await self._attempt(kept, request)
+        except ConnectionLost:
+            if kept.parser.heard or self._now() - kept.taken > STALE_SIGN_S:
+                raise
+            return None
+
+    async def exchange_on_new(self, request: PreparedRequest, *, repeated: bool = False) -> UpstreamResponse:
+        """`exchange` on a new connection; `repeated` says that the request has been sent before."""
+        try:
+            fresh = Connection(await self._dialer.dial(request.timeouts.connect_s))
+        except ConnectFailed as error:
+            error.request_sent = repeated
             raise
+        return await self._attempt(fresh, request)
 
     def close(self) -> None:
         """Close the idle connections; those in use are closed when their responses are."""
@@ -117,40 +168,21 @@ class UpstreamPool:
 
     # -- the exchange ----------------------------------------------------------------------------------------
 
-    async def _exchange(self, request: _Request) -> UpstreamResponse:
-        if request.stream is not None:
-            # Its pieces cannot be sent twice, so it gets a connection that cannot be stale.
-            return await self._attempt(await self._connect(request), request)
-        began = trio.current_time()
-        kept = self._take(began)
-        if kept is not None:
-            try:
-                return await self._attempt(kept, request)
-            except ConnectionLost:
-                if kept.parser.heard or trio.current_time() - began > STALE_SIGN_S:
-                    raise
-        try:
-            fresh = await self._connect(request)
-        except ConnectFailed as error:
-            error.request_sent = kept is not None
-            raise
-        return await self._attempt(fresh, request)
-
-    async def _connect(self, request: _Request) -> Connection:
-        return Connection(await self._dialer.dial(request.timeouts.connect_s))
-
-    async def _attempt(self, connection: Connection, request: _Request) -> UpstreamResponse:
-        connection.parser.begin(expects_body=not request.is_head)
+    async def _attempt(self, connection: Connection, request: PreparedRequest) -> UpstreamResponse:
+        parser = connection.parser
+        parser.begin(expects_body=not request.is_head)
+        self._in_use += 1
         try:
             sent = connection.send_now(request.start)
-            if request.fits_one_send and sent == len(request.start):
-                if request.timeouts.response_header_s:
-                    await self._read_head(connection, request.timeouts.response_header_s)
-                while not connection.parser.head_complete:
-                    await connection.read()
-                return UpstreamResponse(connection, None, self._give_back)
-            return await self._send_and_read_head(connection, request, sent)
+            if sent < len(request.start) or request.tail or request.stream is not None:
+                return await self._send_and_read_head(connection, request, sent)
+            if request.timeouts.response_header_s:
+                await self._read_head(connection, request.timeouts.response_header_s)
+            while not parser.head_complete:
+                await connection.read()
+            return UpstreamResponse(connection, None, self._give_back)
         except BaseException:
+            self._in_use -= 1
             connection.close()
             raise
 
@@ -161,7 +193,7 @@ class UpstreamPool:
         self._check_head_in_time(scope, limit_s)
 
     async def _send_and_read_head(
-        self, connection: Connection, request: _Request, sent: int
+        self, connection: Connection, request: PreparedRequest, sent: int
     ) -> UpstreamResponse:
         waiting = trio.CancelScope()
         limit_s = request.timeouts.response_header_s
@@ -207,16 +239,6 @@ class UpstreamPool:
 
     # -- the stack of idle connections -----------------------------------------------------------------------
 
-    def _take(self, now: float) -> Connection | None:
-        idle = self._idle
-        self._drop_expired(now)
-        while idle:
-            connection = idle.pop()
-            if not connection.is_stale():
-                return connection
-            connection.close()
-        return None
-
     def _give_back(self, connection: Connection, *, reusable: bool) -> None:
         """The end of an exchange that had a response."""
         self._in_use -= 1
@@ -225,7 +247,7 @@ class UpstreamPool:
         if not reusable or not parser.keep_alive or parser.overrun or self._closed:
             connection.close()
         else:
-            now = connection.idle_since = trio.current_time()
+            now = connection.idle_since = self._now()
             idle.append(connection)
             self._drop_expired(now)
         while len(idle) > MAX_IDLE and len(idle) > self._in_use:
@@ -238,7 +260,7 @@ class UpstreamPool:
             idle.popleft().close()
 
 
-class _Request(Struct, eq=False):
+class PreparedRequest(Struct, eq=False):
     """One request, ready to be sent: `start` in one piece, then `tail`, then what `stream` yields."""
 
     is_head: bool
@@ -247,10 +269,6 @@ class _Request(Struct, eq=False):
     stream: StreamedBody | None
     nursery: trio.Nursery | None
     timeouts: Timeouts
-
-    @property
-    def fits_one_send(self) -> bool:
-        return not self.tail and self.stream is None
 
 
 def _encode(

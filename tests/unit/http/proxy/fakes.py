@@ -100,9 +100,9 @@ class FakeManager:
         for lease in self.held:
             lease.revoked = why
             if why is Revocation.UPSTREAM_LOST:
-                lease.scope.deadline = trio.current_time() + 0.25
+                trio.lowlevel.spawn_system_task(lease.end_work_after, 0.25)
             else:
-                lease.scope.cancel()
+                lease.end_work()
 
     async def _admit(self) -> None:
         if self.refusals:
