@@ -35,6 +35,9 @@ format: $(READY)  ## lay out the code
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
+docs: $(READY)  ## the documentation as a site, in site/
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
+
 bench: $(READY)  ## the figures of the README
 	$(BIN)/python -m bench
 
@@ -43,7 +46,7 @@ lock: $(READY)  ## write down what is installed, after a change of the dependenc
 	$(BIN)/pip freeze --exclude-editable > constraints.txt
 
 clean:  ## remove what these commands made
-	rm -rf $(VENV) dist build .mypy_cache .coverage* .ruff_cache .pytest_cache .hypothesis bench/.build
+	rm -rf $(VENV) dist build site .mypy_cache .coverage* .ruff_cache .pytest_cache .hypothesis bench/.build
 
 $(READY): pyproject.toml constraints.txt
 	@scripts/make-venv $(VENV) $(PYTHON)

@@ -46,7 +46,7 @@ stops. Configurations to start from stand in `examples/`, `examples/everything.y
 
 `swapd schema --out swapd.schema.json` writes a JSON Schema and prints a line such as
 
-```
+```text
 # yaml-language-server: $schema=swapd.schema.json
 ```
 

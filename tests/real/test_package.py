@@ -106,7 +106,7 @@ def test_given_a_clone_without_tags_then_version_and_commit_are_in_the_package(
     # And the sdist has what belongs to the sources, the wheel only what runs
     with tarfile.open(sdist) as archive:
         top = {name.split("/")[1] for name in archive.getnames()}
-    assert {"swapd", "ui", "tests", "docs", "examples", "packaging", "Makefile"} <= top
+    assert {"swapd", "ui", "tests", "docs", "examples", "packaging", "Makefile", "mkdocs.yml"} <= top
     assert {name.split("/")[0] for name in names} == {"swapd", f"swapd-{version[1]}.dist-info"}
     assert "swapd/http/static/index.html" in names
     assert "swapd/py.typed" in names

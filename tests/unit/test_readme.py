@@ -15,7 +15,7 @@ PAGES = sorted([ROOT / "README.md", *ROOT.glob("docs/**/*.md")])
 
 
 def test_its_configuration_is_valid_and_has_no_warning() -> None:
-    [text] = re.findall(r"^```yaml\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
+    [text] = re.findall(r"^```yaml[^\n]*\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
     loaded = loads(text)
     assert loaded.problems == ()
     assert loaded.config is not None
