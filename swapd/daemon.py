@@ -38,10 +38,12 @@ from swapd.http.api.metrics import LifecycleMetrics
 from swapd.http.api.routes import build_api
 from swapd.http.app import App
 from swapd.http.auth import Authentication
+from swapd.http.prefix import BelowPath
 from swapd.http.proxy import MODEL_ROUTES, Profiles, Proxy
 from swapd.http.proxy.ollama import OllamaApi
 from swapd.http.record import Tracker
 from swapd.http.server import Server, ServerSettings, serve
+from swapd.http.server.asgi import ASGIApp
 from swapd.http.site_guard import SiteGuard
 from swapd.nursery.local_launcher import LocalLauncher
 from swapd.nursery.manager import Manager
@@ -101,6 +103,9 @@ class DaemonSettings:
     console: Console | None = None
     started_lines: tuple[str, ...] = ()
     """What to log once the daemon accepts connections."""
+    base_path: str = ""
+    """The path below which a reverse proxy shows the daemon, such as `/llm`."""
+    with_ui: bool = True
 
 
 async def main(settings: DaemonSettings) -> int:
@@ -269,7 +274,7 @@ class _Daemon:
             await self._proxy.aclose()
             self._server_ended.set()
 
-    def _application(self, root: trio.Nursery) -> App:
+    def _application(self, root: trio.Nursery) -> ASGIApp:
         auth = Authentication(lambda: self._in_force.current.api_keys)
         control = Control(
             config=lambda: self._in_force.current,
@@ -282,13 +287,14 @@ class _Daemon:
             start_soon=root.start_soon,
             readiness=self._readiness,
             history=self._history,
+            with_ui=self._settings.with_ui,
         )
         announcements = self._announcements = Announcements(control)
         self._manager.subscribe(announcements.on_manager_event)
         lifecycle = LifecycleMetrics(self._telemetry.metrics, time.monotonic)
         self._manager.subscribe(lifecycle.on_event)
         self._profiles.subscribe(announcements.on_profile)
-        return App(
+        app = App(
             models=self._proxy.models,
             model_routes=MODEL_ROUTES,
             passthrough=self._proxy.passthrough,
@@ -302,6 +308,7 @@ class _Daemon:
             ),
             on_rejected=self._telemetry.on_rejected,
         )
+        return BelowPath(app, self._settings.base_path) if self._settings.base_path else app
 
     def _on_signal(self, event: SignalEvent) -> None:
         match event.kind:

@@ -54,6 +54,8 @@ class ServeOptions(NamedTuple):
     state_dir: Path | None
     ready_fd: int | None
     pid_file: Path | None
+    base_path: str
+    no_ui: bool
 
     @property
     def tls(self) -> bool:
@@ -98,6 +100,8 @@ def parse_options(argv: Sequence[str], environ: Mapping[str, str]) -> ServeOptio
         state_dir=values["state-dir"],
         ready_fd=values["ready-fd"],
         pid_file=values["pid-file"],
+        base_path=values["base-path"] or "",
+        no_ui=bool(values["no-ui"]),
     )
 
 
@@ -142,6 +146,13 @@ def _parser() -> FlagParser:
     )
     add("ready-fd", "write a line feed to this inherited descriptor once requests are served", "N", int)
     add("pid-file", "write the daemon's process number here", "FILE", Path)
+    add(
+        "base-path",
+        "the path below which a reverse proxy shows swapd, whether or not the proxy takes it away",
+        "/PATH",
+        _base_path,
+    )
+    parser.add_switch("no-ui", "serve no web interface")
     parser.add_action("version", "print the version and exit")
     return parser
 
@@ -150,6 +161,15 @@ def _log_level(text: str) -> str:
     if text not in LOG_LEVELS:
         raise argparse.ArgumentTypeError(f"{text!r} is none of {', '.join(LOG_LEVELS)}")
     return text
+
+
+def _base_path(text: str) -> str:
+    from swapd.http.prefix import NotAPrefix, parse_prefix
+
+    try:
+        return parse_prefix(text)
+    except NotAPrefix as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def _seconds(text: str) -> float:
@@ -276,6 +296,8 @@ def _run_daemon(
             log_level=options.log_level,
             console=Console(),
             started_lines=tuple(start_lines(options, sources, loaded.config, loaded.problems, listeners)),
+            base_path=options.base_path,
+            with_ui=not options.no_ui,
         ),
     )
 

@@ -12,6 +12,7 @@ from http import HTTPStatus
 from typing import Final
 
 from swapd.http.errors import ErrorAnswer, render, request_id
+from swapd.http.prefix import prefix_of
 from swapd.http.record import RECORD
 from swapd.http.server.asgi import Headers, Scope, Send
 
@@ -71,7 +72,9 @@ async def method_not_allowed(scope: Scope, send: Send, allowed: Iterable[str]) -
 
 
 async def redirect(scope: Scope, send: Send, status: int, target: str) -> None:
-    """Send the client to `target`, an ASCII path with escapes; GET gets a small page with the link too."""
+    """Send the client to `target`, an ASCII path of ours with escapes, below the prefix that a proxy shows us
+    under; GET gets a small page with the link too."""
+    target = prefix_of(scope) + target
     headers: Headers = [(b"location", target.encode("ascii"))]
     body = b""
     if scope["method"] in ("GET", "HEAD"):

@@ -22,6 +22,7 @@ from swapd.http.access_log import AccessLog
 from swapd.http.auth import Authentication, refuse
 from swapd.http.errors import Rejected, render
 from swapd.http.paths import clean_path, location, raw_path, routing_path
+from swapd.http.prefix import PREFIX, forwarded_prefix
 from swapd.http.record import RECORD, RequestRecord
 from swapd.http.server.asgi import ABORT, ASGIApp, BodyTooLarge, ClientGone, Receive, Scope, Send
 from swapd.http.site_guard import SiteGuard
@@ -115,6 +116,8 @@ class App:
         method = scope["method"]
         if method == "OPTIONS":
             return await answers.preflight(scope, send)
+        if PREFIX not in scope and (prefix := forwarded_prefix(scope, self._access_log.proxies)):
+            scope = {**scope, PREFIX: prefix}
         raw = raw_path(scope)
         cleaned = clean_path(raw)
         if cleaned is not raw:

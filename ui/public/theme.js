@@ -7,8 +7,8 @@
   } catch (error) {
     // As if nothing had been chosen.
   }
-  var dark =
-    chosen.mode === "dark" || (chosen.mode !== "light" && matchMedia("(prefers-color-scheme: dark)").matches);
+  var mode = chosen.mode || document.documentElement.dataset.scheme;
+  var dark = mode === "dark" || (mode !== "light" && matchMedia("(prefers-color-scheme: dark)").matches);
   document.documentElement.dataset.theme = dark ? "dark" : "light";
   document.documentElement.dataset.palette = chosen.palette === "high" ? "high" : "default";
 })();

@@ -87,6 +87,8 @@ class Control(Struct, frozen=True):
     started_at: float = field(default_factory=time.time)
     build: Build = BUILD
     now: Callable[[], float] = time.time
+    with_ui: bool = True
+    """Whether the web interface is served."""
 
     def running(self) -> dict[str, ModelState]:
         """The running set: models that have a process now, in the order of the configuration, by state."""

@@ -31,7 +31,7 @@ FAREWELL_S: Final = 1.0
 
 async def logs(control: Control, request: Request) -> Response | ASGIApp:
     """The history of the combined log; a browser is sent to the user interface, which shows it better."""
-    if "text/html" in request.headers.get("accept", ""):
+    if control.with_ui and "text/html" in request.headers.get("accept", ""):
         return Redirect(302, "/ui/")
     history = control.logs.rings["mux"].history()
     return Response(history, headers={"content-type": "text/plain"})

@@ -14,6 +14,7 @@ from swapd.http.api.resource import Handler, json_response, short_body
 from swapd.http.auth import Authentication, Caller, answer_late, caller_of, refuse
 from swapd.http.credentials import SESSION_COOKIE
 from swapd.http.errors import Rejected, header
+from swapd.http.prefix import prefix_of
 from swapd.http.server.asgi import ASGIApp, Receive, Scope, Send
 from swapd.http.sessions import LIFETIME_S
 
@@ -83,12 +84,12 @@ async def _refused(scope: Scope, receive: Receive, send: Send) -> None:
 
 
 def _set_cookie(response: Response, scope: Scope, token: str, max_age_s: int | None) -> None:
-    """RFC 6265bis. The path is all of the host, as a proxy may serve swapd under any prefix of it."""
+    """RFC 6265bis. Where no prefix is known the path is all of the host, as a proxy may show us below any."""
     response.set_cookie(
         _COOKIE,
         token,
         max_age=max_age_s,
-        path="/",
+        path=f"{prefix_of(scope)}/",
         secure=_is_secure(scope),
         httponly=True,
         samesite="strict",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 from typing import Final
 
+import trio
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
@@ -27,16 +28,16 @@ class Redirect:
 
 
 async def root(control: Control, request: Request) -> ASGIApp:
-    return Redirect(302, "/ui")
+    return Redirect(302, "/ui") if control.with_ui else _not_found
 
 
 async def ui_without_slash(control: Control, request: Request) -> ASGIApp:
-    return Redirect(307, "/ui/")
+    return Redirect(307, "/ui/") if control.with_ui else _not_found
 
 
 async def upstream_overview(control: Control, request: Request) -> ASGIApp:
     """`GET /upstream`: without a model there is nothing to pass through to, but a page that lists them."""
-    return Redirect(302, "/ui/models")
+    return Redirect(302, "/ui/models") if control.with_ui else _not_found
 
 
 async def upstream_without_slash(control: Control, request: Request) -> ASGIApp:
@@ -45,7 +46,11 @@ async def upstream_without_slash(control: Control, request: Request) -> ASGIApp:
 
 async def ui(control: Control, request: Request) -> Response | ASGIApp:
     """`/ui/…`: a file of the UI; a missing one is not found, a deep path goes to its hash route."""
+    if not control.with_ui:
+        return _not_found
     path = parameter(request.path_params["path"])
+    if not path and (index := await _configured_index(control)) is not None:
+        return index
     response = await static.FILES.response(path or static.INDEX, request)
     if response is not None:
         return response
@@ -58,7 +63,35 @@ async def ui(control: Control, request: Request) -> Response | ASGIApp:
 
 async def favicon(control: Control, request: Request) -> Response | ASGIApp:
     """`/favicon.ico`, which browsers ask for on their own: the icon of the UI."""
-    return await static.FILES.response("favicon.svg", request) or _not_found
+    icon = await static.FILES.response("favicon.svg", request) if control.with_ui else None
+    return icon or _not_found
+
+
+async def _configured_index(control: Control) -> Response | None:
+    """The page with what the configuration says about it, where that is anything but the default.
+
+    It stands in attributes of the root element, so that it is there before the first paint and before anybody
+    has signed in, without a script in the page.
+    """
+    wanted = control.config().ui
+    told = {
+        name: value
+        for name, value, usual in (
+            ("title", wanted.title, "swapd"),
+            ("scheme", wanted.theme, "system"),
+            ("page", wanted.default_page, "models"),
+        )
+        if value != usual
+    }
+    file = await static.FILES.find(static.INDEX) if told else None
+    if file is None:
+        return None
+    text = await trio.Path(file.path).read_text()
+    attributes = "".join(f' data-{name}="{html.escape(value)}"' for name, value in told.items())
+    page = text.replace("<html", f"<html{attributes}", 1)
+    if "title" in told:
+        page = page.replace("<title>swapd<", f"<title>{html.escape(wanted.title)}<", 1)
+    return HTMLResponse(page, headers={**static.SECURITY_HEADERS, "cache-control": "no-cache"})
 
 
 async def _not_found(scope: Scope, receive: Receive, send: Send) -> None:

@@ -37,7 +37,7 @@ def config(text: str) -> Config:
 
 def test_given_nothing_when_parsed_then_nothing_is_chosen() -> None:
     assert options() == ServeOptions(
-        (), None, (), None, None, False, 2.0, False, None, None, None, None, None, None
+        (), None, (), None, None, False, 2.0, False, None, None, None, None, None, None, "", False
     )
 
 
@@ -57,6 +57,8 @@ def test_given_a_command_line_of_the_reference_when_parsed_then_it_is_understood
         2.0,
         False,
         *[None] * 6,
+        "",
+        False,
     )
     assert parsed.tls
 
@@ -65,7 +67,7 @@ def test_given_all_flags_of_our_own_when_parsed_then_they_are_understood() -> No
     parsed = options(
         "--config=a", "--config", "b", "--listen=:1", "--listen", "unix:/s,mode=0600", "--check-only",
         "--log-level", "debug", "--drain-timeout", "1m30s", "--pre-stop-delay=0.5",
-        "--state-dir=/s", "--ready-fd", "3", "--pid-file=/p",
+        "--state-dir=/s", "--ready-fd", "3", "--pid-file=/p", "--base-path=/x/y/", "--no-ui",
     )  # fmt: skip
 
     assert parsed.config == (Path("a"), Path("b"))
@@ -73,6 +75,7 @@ def test_given_all_flags_of_our_own_when_parsed_then_they_are_understood() -> No
     assert (parsed.check_only, parsed.log_level) == (True, "debug")
     assert (parsed.drain_timeout_s, parsed.pre_stop_delay_s) == (90.0, 0.5)
     assert (parsed.state_dir, parsed.ready_fd, parsed.pid_file) == (Path("/s"), 3, Path("/p"))
+    assert (parsed.base_path, parsed.no_ui) == ("/x/y", True)
 
 
 def test_given_the_environment_when_parsed_then_it_stands_for_flags() -> None:
@@ -94,6 +97,7 @@ def test_given_the_environment_when_parsed_then_it_stands_for_flags() -> None:
         (["--drain-timeout=-1"], "'-1' is no duration"),
         (["--drain-timeout", "inf"], "'inf' is no duration"),
         (["--drain-timeout", "nan"], "'nan' is no duration"),
+        (["--base-path", "llm"], "'llm' is no path; write it like /llm"),
         (["--frobnicate"], "--frobnicate"),
     ],
 )

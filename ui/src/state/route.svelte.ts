@@ -1,10 +1,10 @@
 import { type PageId, type Route, href, parseRoute } from "../lib/route";
-import { settings, shell } from "./settings.svelte";
+import { FIRST_PAGE, settings, shell } from "./settings.svelte";
 
 export const route = $state<{ current: Route }>({ current: landing() });
 
 function landing(): Route {
-  const last = settings.value.landing || shell.value.last || "#/models";
+  const last = settings.value.landing || shell.value.last || `#/${FIRST_PAGE}`;
   return parseRoute(location.hash) ?? parseRoute(last) ?? parseRoute("#/models")!;
 }
 
