@@ -55,11 +55,17 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def until(page: Page, condition: str) -> None:
     """Wait until a JavaScript expression is true, looking once a frame.
 
-    Unlike `wait_for_function` it evaluates no string in the page, which our policy would forbid.
+    Unlike `wait_for_function` it evaluates no string in the page, which our policy would forbid. Raises
+    playwright's Error after twenty seconds.
     """
     page.evaluate(
-        f"""() => new Promise(done => {{
-            const look = () => ({condition}) ? done() : requestAnimationFrame(look);
+        f"""() => new Promise((done, failed) => {{
+            const late = setTimeout(() => failed(new Error({condition!r} + " did not come true")), 20000);
+            const look = () => {{
+                if (!({condition})) return void requestAnimationFrame(look);
+                clearTimeout(late);
+                done();
+            }};
             look();
         }})"""
     )
@@ -168,17 +174,27 @@ def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveDaemon]:
         yield running
 
 
+def chromium_path() -> str | None:
+    return os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
+
+
+@contextmanager
+def browser(path: str) -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        running = playwright.chromium.launch(executable_path=path, args=_FLAGS)
+        yield running
+        running.close()
+
+
 @pytest.fixture(scope="session")
 def chromium() -> Iterator[Browser]:
-    path = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
+    path = chromium_path()
     if path is None:
         pytest.skip("no Chromium: install it, or name it with CHROMIUM=/path")
     if not (BUILT / INDEX).exists():
         pytest.skip("the web UI is not built: make ui")
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=_FLAGS)
-        yield browser
-        browser.close()
+    with browser(path) as running:
+        yield running
 
 
 @define

@@ -2,80 +2,23 @@
 
 from __future__ import annotations
 
-import http.server
-import json
-import threading
-import time
 from collections.abc import Callable, Iterator
 
 import pytest
 from playwright.sync_api import expect
 
 from tests.browser.conftest import LiveDaemon, OpenWindow, demo_models, live_daemon, until
+from tests.browser.floods import TOKENS, scripted_server
 from tests.browser.test_pages import missing
-
-PARTS = [
-    {"reasoning_content": "Let me think <img src=x onerror=window.hacked=1>"},
-    {"content": "# Title\n\n<script>window.hacked=2</script>\n\n"},
-    {"content": "[click](javascript:window.hacked=3) ![cat](http://127.0.0.2/cat.png)\n\n"},
-    {"content": "```python\ndef f():\n    return '<img src=x onerror=window.hacked=4>'\n```\n\n"},
-    {"content": "| a | b |\n|---|---|\n| 1 | 2 |\n\nInline $x^2$ and:\n\n$$\\frac{1}{2}$$\n"},
-]
-TOKENS_A_SECOND = 300
-TOKENS = 900
-
-
-class Scripted(http.server.BaseHTTPRequestHandler):
-    """A model server whose answers are as nasty, or as fast, as the question wants."""
-
-    protocol_version = "HTTP/1.1"
-
-    def do_GET(self) -> None:
-        self.send_response(200)
-        self.send_header("Content-Length", "2")
-        self.end_headers()
-        self.wfile.write(b"ok")
-
-    def do_POST(self) -> None:
-        question = self.rfile.read(int(self.headers["Content-Length"]))
-        self.send_response(200)
-        self.send_header("Content-Type", "text/event-stream")
-        self.send_header("Connection", "close")
-        self.end_headers()
-        self.close_connection = True
-        fast = b"fast" in question
-        for part in self._fast() if fast else PARTS:
-            self.wfile.write(f"data: {json.dumps({'choices': [{'delta': part}]})}\r\n\r\n".encode())
-            self.wfile.flush()
-        self.wfile.write(b": a comment\n\ndata:[DONE]\n\n")
-
-    def _fast(self) -> Iterator[dict[str, str]]:
-        begun = time.monotonic()
-        for n in range(TOKENS):
-            time.sleep(max(0.0, begun + n / TOKENS_A_SECOND - time.monotonic()))
-            yield {
-                "content": [
-                    "word ",
-                    "**bold** ",
-                    "`code` ",
-                    "\n\n- item ",
-                    "\n\n| a | b |\n|-|-|\n| c | d |\n\n",
-                ][n % 5]
-            }
-
-    def log_message(self, format: str, *args: object) -> None:
-        pass
 
 
 @pytest.fixture(scope="module")
 def scripted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveDaemon]:
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Scripted)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    peer = f"peers:\n  lab: {{proxy: 'http://127.0.0.1:{server.server_port}', models: [nasty]}}\n"
-    with live_daemon(tmp_path_factory.mktemp("scripted"), demo_models() + peer) as running:
+    with (
+        scripted_server() as peer,
+        live_daemon(tmp_path_factory.mktemp("scripted"), demo_models() + peer) as running,
+    ):
         yield running
-    server.shutdown()
-    server.server_close()
 
 
 def test_given_a_model_that_is_not_running_when_asked_then_it_is_loaded_and_answers_word_by_word(

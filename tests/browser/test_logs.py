@@ -2,38 +2,22 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 from playwright.sync_api import expect
 
-from swapd.testing.daemon import upstream_command
 from tests.browser.conftest import OpenWindow, demo_models, live_daemon
+from tests.browser.floods import flooding_model
 from tests.browser.test_pages import missing
 
-FLOOD = """
-import sys, time
-begun, n = time.monotonic(), 0
-while True:
-    while n < (time.monotonic() - begun) * 5000:
-        n += 1
-        sys.stdout.write(f"line {n} of the flood: some words to give it a usual length\\n")
-    sys.stdout.flush()
-    time.sleep(0.02)
-"""
 ROWS_IN_THE_PAGE = 400
 
 
 def test_u07_given_5000_lines_a_second_when_watched_then_the_page_can_still_be_used(
     tmp_path: Path, window: OpenWindow, record_property: Callable[[str, object], None]
 ) -> None:
-    flood = tmp_path / "flood.py"
-    flood.write_text(FLOOD)
-    noisy = f"sh -c '{sys.executable} {flood} & exec {upstream_command('--load', '100ms')}'"
-    with live_daemon(
-        tmp_path / "daemon", demo_models(f"  noisy: {{cmd: {noisy!r}}}".replace("\\\\", "\\"))
-    ) as daemon:
+    with live_daemon(tmp_path / "daemon", demo_models(flooding_model(tmp_path))) as daemon:
         page = window(daemon.url, expected=missing(daemon)).open("models")
         page.get_by_role("button", name="Load noisy").click()
         expect(page.locator('li[data-model="noisy"]')).to_contain_text("ready")
