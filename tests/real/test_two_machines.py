@@ -23,10 +23,10 @@ EXAMPLES = ROOT / "examples" / "two-machines"
 
 @asynccontextmanager
 async def machine(
-    name: str, directory: Path, address: str, *, llama_server: str, peer: str = ""
+    name: str, directory: Path, address: str, *, llama_server: str, peer: str = "", targets: str = ""
 ) -> AsyncIterator[Daemon]:
     """A swapd with that example, on an address and with a llama-server of its own. `peer` is where the other
-    one is."""
+    one is, `targets` those of the selector, where they are not the example's."""
     home = directory / name
     (home / "bin").mkdir(parents=True)
     program = home / "bin" / "llama-server"
@@ -34,6 +34,8 @@ async def machine(
     program.chmod(0o755)
     text = (EXAMPLES / f"{name}.yaml").read_text().replace("127.0.0.1:8090", peer)
     text = re.sub(r"^startPort:.*\n", "", text, flags=re.MULTILINE)
+    if targets:
+        text = re.sub(r"targets: \[.*\]", f"targets: [{targets}]", text)
     (home / "config.yaml").write_text(f"startPort: {free_ports(10)}\n{text}")
     words = ("-config", str(home / "config.yaml"), "-listen", address)
     environment = {"PATH": f"{home}/bin:/usr/bin:/bin"}
@@ -104,3 +106,19 @@ async def test_given_that_the_other_machine_is_off_then_that_is_said_and_the_pro
         assert (await client.put("/api/profiles/active", json={"name": "alone"})).status_code == 200
         for model in ("big", "best", "small"):
             assert (await ask(client, model)).status_code == 200
+
+
+async def test_given_that_the_other_machine_is_off_then_the_selector_passes_it_over_from_then_on(
+    tmp_path: Path,
+) -> None:
+    nowhere, first = f"127.0.0.1:{free_port()}", "workstation/big, small"
+    async with (
+        machine("front", tmp_path, "127.0.0.1:0", llama_server=WORKS, peer=nowhere, targets=first) as front,
+        front.client(timeout_s=PATIENCE_S) as client,
+    ):
+        # Given a request that has found out
+        assert error(await ask(client, "best"))["code"] == "peer_error"
+        # Then the next ones are served here
+        for _ in range(3):
+            assert (await ask(client, "best")).status_code == 200
+        assert await running(client) == [("small", "ready")]

@@ -148,6 +148,8 @@ class Proxy:
                 scope[RECORD].request.note("selector", choice.selector)
             await self._serve(outgoing, scope, send)
         except Rejected as rejected:
+            if choice is not None and rejected.answer.code == "peer_error":
+                self._selectors.pass_over(choice)
             await _answer_error(rejected.answer, scope, send)
         finally:
             if choice is not None:

@@ -3,7 +3,7 @@
     pin        always the first target
     warm       the first that is ready, else the first that is starting, else the first
     spillover  the least busy of those in use, until each has as many requests as the setting allows; then
-               one that is not in use yet
+               one that is not in use yet; a peer that could not be reached a moment ago comes last
 
 Choosing and reserving is one step without waiting in between, so two requests never see the same last place.
 """
@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping
-from typing import Protocol
+from typing import Final, Protocol
 
 import trio
 from msgspec import Struct
@@ -20,6 +20,9 @@ from msgspec import Struct
 from swapd.config.names import Selector
 from swapd.http.errors import Rejected
 from swapd.nursery.states import ModelState
+
+AWAY_S: Final = 10.0
+"""How long a peer that could not be reached is passed over: trying it costs whoever does it time."""
 
 
 class Standing(Protocol):
@@ -59,14 +62,15 @@ class _Candidate(Struct, frozen=True):
 class Selectors:
     """Chooses targets. `standing` tells how the local models stand, by id, at the moment.
 
-    The mutable state are the places taken, by selector and resolved target, and how often each selector had
-    to choose between equals. Both survive a change of the configuration.
+    The mutable state are the places taken, by selector and resolved target, how often each selector had to
+    choose between equals, and until when a target is passed over. All survive a change of the configuration.
     """
 
     def __init__(self, standing: Callable[[], Mapping[str, Standing]]) -> None:
         self._standing = standing
         self._reserved: Counter[tuple[str, str]] = Counter()
         self._turns: Counter[str] = Counter()
+        self._away_until: dict[str, float] = {}
 
     def choose(self, id: str, selector: Selector) -> Choice:
         """A target for one request. Raises `Rejected` if no target can take it."""
@@ -77,6 +81,10 @@ class Selectors:
                 return self._reserve(id, self._with_room(id, selector))
             case _:
                 return Choice(selector.targets[0], id)
+
+    def pass_over(self, choice: Choice) -> None:
+        """Its target, a model of a peer, could not be reached: others come first for `AWAY_S`."""
+        self._away_until[choice.target] = trio.current_time() + AWAY_S
 
     def reserved(self, id: str, resolved: str) -> int:
         """How many requests have a place at a target."""
@@ -96,29 +104,42 @@ class Selectors:
     # -- spillover -------------------------------------------------------------------------------------------
 
     def _with_room(self, id: str, selector: Selector) -> _Candidate:
-        active, cold = self._sorted_out(id, selector)
+        active, cold, away = self._sorted_out(id, selector)
         if active:
             least = min(candidate.reserved for candidate in active)
             if least < selector.settings.spillover or not cold:
                 return self._next_of(id, [candidate for candidate in active if candidate.reserved == least])
-        if cold:
-            return cold[0]
+        if cold or away:
+            return (cold or away)[0]
         message = f'selector "{id}" has no available spillover targets'
         raise Rejected.with_code("no_target", message)
 
-    def _sorted_out(self, id: str, selector: Selector) -> tuple[list[_Candidate], list[_Candidate]]:
-        """The targets in use, and those that are not; without local ones that cannot take a request now."""
+    def _sorted_out(
+        self, id: str, selector: Selector
+    ) -> tuple[list[_Candidate], list[_Candidate], list[_Candidate]]:
+        """The targets in use, those that are not, and those passed over.
+
+        Local ones that cannot take a request now are in none of them.
+        """
         models = self._standing()
         active: list[_Candidate] = []
         cold: list[_Candidate] = []
+        away: list[_Candidate] = []
         for target, resolved in zip(selector.targets, selector.resolved, strict=True):
             model = models.get(resolved)
             if model is not None and not _can_take(model):
                 continue
             candidate = _Candidate(target, resolved, self._reserved[id, resolved])
+            if self._is_away(target):
+                away.append(candidate)
+                continue
             runs = model is not None and model.state in (ModelState.READY, ModelState.STARTING)
             (active if runs or candidate.reserved else cold).append(candidate)
-        return active, cold
+        return active, cold, away
+
+    def _is_away(self, target: str) -> bool:
+        until = self._away_until.get(target)
+        return until is not None and until > trio.current_time()
 
     def _next_of(self, id: str, equals: list[_Candidate]) -> _Candidate:
         turn = self._turns[id]

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import pytest
+import trio
 from attrs import define
+from trio.testing import MockClock
 
 from swapd.config.names import Selector, SelectorSettings
 from swapd.http.errors import Rejected
-from swapd.http.proxy.selectors import Selectors
+from swapd.http.proxy.selectors import AWAY_S, Selectors
 from swapd.nursery.states import ModelState
 
 STOPPED, STARTING, READY = ModelState.STOPPED, ModelState.STARTING, ModelState.READY
@@ -103,3 +105,27 @@ async def test_given_spillover_when_a_target_is_a_peers_then_it_is_in_use_while_
 async def test_given_two_selectors_when_chosen_then_their_places_are_their_own() -> None:
     some, two = selectors({"a": STOPPED, "b": STOPPED}), selector("spillover", "a", "b")
     assert [some.choose(id, two).target for id in ("s", "t", "s", "t")] == ["a", "a", "b", "b"]
+
+
+async def test_given_spillover_when_a_peer_was_out_of_reach_then_others_come_first_for_a_while(
+    autojump_clock: MockClock,
+) -> None:
+    some, two = selectors({"a": STOPPED}), selector("spillover", "hub/big", "a", spillover=9)
+    first = some.choose("s", two)
+    assert first.target == "hub/big"
+    some.pass_over(first)
+    first.release()
+    assert [some.choose("s", two).target for _ in range(3)] == ["a", "a", "a"]
+    await trio.sleep(AWAY_S + 1)
+    many = selector("spillover", "hub/big", "a", spillover=1)
+    assert some.choose("s", many).target == "hub/big"
+
+
+async def test_given_spillover_when_all_peers_were_out_of_reach_then_one_is_tried_all_the_same() -> None:
+    some, two = selectors({}), selector("spillover", "hub/big", "den/big")
+    for target in ("hub/big", "den/big"):
+        choice = some.choose("s", two)
+        assert choice.target == target
+        some.pass_over(choice)
+        choice.release()
+    assert some.choose("s", two).target == "hub/big"
