@@ -12,6 +12,7 @@ from swapd.observe.activity.query import Filters, Page
 from swapd.observe.activity.row import COLUMNS, ActivityRow
 from swapd.observe.activity.schema import prepare, version_of
 from swapd.observe.activity.statistics import statistics
+from swapd.observe.activity.takeover import is_llama_swaps, take_over
 
 _NAMES: Final = ", ".join(COLUMNS)
 _INSERT: Final = f"INSERT INTO activity ({_NAMES}) VALUES ({', '.join('?' * len(COLUMNS))})"
@@ -36,7 +37,8 @@ class Damaged(Exception):
 class Database:
     """An open connection. All methods may raise `sqlite3.Error`; none may be called from another thread.
 
-    The mutable state beside the database itself is `count`, how many rows it has.
+    The mutable state beside the database itself is `count`, how many rows it has. `taken_over` says what was
+    done to a file that a llama-swap has written, and is empty for others.
     """
 
     def __init__(self, path: Path | None) -> None:
@@ -45,6 +47,7 @@ class Database:
         Raises `Damaged`, `NewerFile`, and `sqlite3.Error` if the file cannot be written.
         """
         self.path = path
+        self.taken_over = ""
         try:
             self._db = sqlite3.connect(str(path or ":memory:"), isolation_level=None, timeout=5.0)
             self._set_up()
@@ -59,6 +62,8 @@ class Database:
         execute = self._db.execute
         version_of(self._db)  # before anything changes the file
         if self.path is not None:
+            if is_llama_swaps(self._db):
+                self.taken_over = take_over(self._db, self.path)
             execute("PRAGMA auto_vacuum = INCREMENTAL")
             execute("PRAGMA journal_mode = WAL")
             execute("PRAGMA synchronous = NORMAL")

@@ -100,7 +100,10 @@ class Worker:
     def _open_file(self, path: Path) -> Database:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            return Database(path)
+            database = Database(path)
+            if database.taken_over:
+                self._report("info", database.taken_over)
+            return database
         except Damaged as error:
             aside = self._move_aside(path)
             self._report("error", f"the activity store {path} is damaged ({error}); moved to {aside.name}")
