@@ -13,6 +13,7 @@ from swapd.cli.errors import CliError, ExitCode, UsageError
 COMMANDS: Final = {
     "serve": "run the daemon; also what happens without a command",
     "check": "check configuration files, start nothing",
+    "ps": "list the models that are not stopped",
     "schema": "print a JSON schema of the configuration for editors",
     "demo": "run the daemon with small models, to try it out",
     "unit": "print a unit for systemd, s6, runit, launchd or compose",

@@ -159,3 +159,44 @@ def test_given_a_wish_for_help_when_parsed_then_the_flags_are_listed(
     assert raised.value.code == 0
     shown = capsys.readouterr().out
     assert all(flag in shown for flag in ("--config FILE", "--config-dir DIR", "--watch-config", "--version"))
+
+
+@pytest.mark.parametrize(
+    "argv",
+    [
+        ["owl", "--count", "3", "wren", "-f"],
+        ["-f", "--count=3", "owl", "wren"],
+        ["-count", "3", "--follow=true", "--", "owl", "wren"],
+        ["-n", "3", "owl", "-follow", "wren"],
+    ],
+)
+def test_given_words_among_flags_when_parsed_then_their_order_does_not_matter(argv: list[str]) -> None:
+    parser = FlagParser("test", "Test.")
+    parser.add_value("count", "a number", "N", int, short="n")
+    parser.add_switch("follow", "follow", short="f")
+    parser.add_words("MODEL…")
+
+    values = parser.parse(argv, {})
+
+    assert (values["count"], values["follow"], parser.words) == (3, True, ["owl", "wren"])
+    assert parser.on_command_line == {"count", "follow"}
+
+
+@pytest.mark.parametrize(
+    ("argv", "message"), [([], "MODEL is missing"), (["a", "b", "c"], "unrecognized arguments: c")]
+)
+def test_given_too_few_or_too_many_words_when_parsed_then_it_is_wrong_usage(
+    argv: list[str], message: str
+) -> None:
+    parser = FlagParser("test", "Test.")
+    parser.add_words("MODEL", 1, 2)
+
+    with pytest.raises(UsageError, match=message):
+        parser.parse(argv, {})
+
+
+def test_given_a_flag_without_twin_when_the_environment_names_it_then_that_says_nothing() -> None:
+    parser = FlagParser("test", "Test.")
+    parser.add_switch("all", "all of them", twin=False)
+
+    assert parser.parse([], {"SWAPD_ALL": "1"})["all"] is None

@@ -1,0 +1,1 @@
+"""The client commands as people run them: real processes, on a terminal and piped, against a real daemon."""
