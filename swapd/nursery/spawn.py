@@ -39,6 +39,10 @@ from swapd.nursery.launcher import LaunchError
 _NOT_INHERITED = re.compile(r"LISTEN_(FDS|PID|FDNAMES)|NOTIFY_SOCKET|WATCHDOG_\w+")
 
 
+OOM_SCORE = "500"
+"""Of 1000: half of the memory of the machine counts on top of what the process uses."""
+
+
 class Child(Struct, frozen=True):
     """A process just started: its pid and the read ends of its output."""
 
@@ -132,6 +136,7 @@ def spawn(argv: Sequence[str], env: Mapping[str, str], *, helper: Sequence[str] 
         raise _cannot_run(argv[0], reason) from error
     os.close(stdout_child)
     os.close(stderr_child)
+    _offer_to_the_oom_killer(process.pid)
     # From here on the child belongs to an ExitWatch. Popen would reap it when it is garbage-collected,
     # and free a pid that we are about to signal, unless it believes it has the status already.
     process.returncode = 0
@@ -162,3 +167,15 @@ def _interpreter(program: str) -> str:
         return ""
     words = first_line[2:].split()
     return os.fsdecode(words[0]) if words else ""
+
+
+def _offer_to_the_oom_killer(pid: int) -> None:
+    """Have the kernel take this process, and what it starts, before others when memory runs out.
+
+    A model can be loaded again, a desktop session or swapd cannot. Everybody may raise the figure of their
+    own processes (proc(5), oom_score_adj); one that is higher already stays.
+    """
+    try:
+        Path(f"/proc/{pid}/oom_score_adj").write_text(OOM_SCORE)
+    except OSError:
+        return  # not on Linux, or the process has ended, or it would have been lowered

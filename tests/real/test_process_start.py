@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import signal
 import socket
+from pathlib import Path
 
 import pytest
 
 from swapd.nursery import exit_watch
 from swapd.nursery.reports import EndingKind, Gone, Ready, Spawned
+from swapd.nursery.spawn import OOM_SCORE
 from tests.real.live_instance import Stage, marked_pids, python, shell
 
 pytestmark = pytest.mark.real
@@ -35,6 +37,17 @@ async def test_the_child_leads_a_session_and_has_nothing_of_ours_but_its_pipes(s
 
     assert b"fds /dev/null pipe pipe []\n" in live.output
     assert b"session True\n" in live.output
+
+
+@pytest.mark.skipif(not Path("/proc/self/oom_score_adj").exists(), reason="needs Linux")
+async def test_given_a_model_then_it_goes_first_when_memory_runs_out(stage: Stage) -> None:
+    async with stage.instance(shell("echo up; exec sleep 1000")) as live:
+        await live.said("up")
+        assert oom_score(live.pid) == OOM_SCORE
+
+
+def oom_score(pid: int) -> str:
+    return Path(f"/proc/{pid}/oom_score_adj").read_text().strip()
 
 
 async def test_given_output_and_an_exit_before_readiness_then_the_end_tells_both(stage: Stage) -> None:

@@ -62,6 +62,8 @@ def machine_unit(here: Installation) -> list[UnitFile]:
     if here.groups:
         lines += ["# for the GPUs", f"SupplementaryGroups={' '.join(here.groups)}"]
     lines += [
+        "# when memory runs out, models go first: swapd offers them",
+        "OOMScoreAdjust=-200",
         "LimitNOFILE=65536",
         "LimitMEMLOCK=infinity",
         "StateDirectory=swapd",
