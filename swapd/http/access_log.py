@@ -51,9 +51,10 @@ class AccessLog:
         told = f"{ip}{path}{agent}"
         if '"' in told or not told.isprintable():
             ip, path, agent = escape_control(ip), _quotable(path), _quotable(agent)
-        method = scope["method"] if scope["type"] == "http" else "GET"
+        version = scope["http_version"]
+        protocol = "HTTP/1.1" if version == "1.1" else _protocol(version)
         self._log.info(
-            f'Request {ip} "{method} {path} {_protocol(scope["http_version"])}" '
+            f'Request {ip} "{scope.get("method", "GET")} {path} {protocol}" '
             f'{record.status or 200} {record.bytes_sent} "{agent}" {duration_text(duration_s)}',
             event="request.done",
         )

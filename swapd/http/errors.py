@@ -200,9 +200,14 @@ REQUEST_ID: Final = "swapd.request_id"
 def request_id(scope: Scope) -> str:
     """The client's `X-Request-Id` if it is harmless, else a new one: "req_" and 26 characters."""
     known: str | None = scope.get(REQUEST_ID)
+    return chosen_id(scope, header(scope, b"x-request-id")) if known is None else known
+
+
+def chosen_id(scope: Scope, given: bytes) -> str:
+    """`request_id` for who has found what was `given` in the headers already; empty is nothing."""
+    known: str | None = scope.get(REQUEST_ID)
     if known is not None:
         return known
-    given = header(scope, b"x-request-id")
     if given and _REQUEST_ID.fullmatch(given):
         new = given.decode("ascii")
     else:

@@ -101,7 +101,10 @@ class EventHub:
             self._requests_watched.set()
 
     def request_ended(self, request: InFlightRequest) -> None:
-        """A request has left the table of those in flight."""
+        """A request has left the table of those in flight. The idle time of its model begins."""
+        if not self._wanted:
+            return
+        self.models_changed()
         if "inflight" in self._wanted:
             self._publish_in_flight({"operation": "remove", "id": str(request.id)})
 

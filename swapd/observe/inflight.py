@@ -80,7 +80,6 @@ class InFlightRequest:
         table: InFlight,
         id: int,
         model: str,
-        *,
         method: str,
         path: str,
         forwarded_path: str,
@@ -192,11 +191,25 @@ class InFlight:
         self._listener = listener
         self.requests: dict[int, InFlightRequest] = {}
 
-    def begin(self, model: str, **known: Any) -> InFlightRequest:
-        """Enter a request; see `InFlightRequest` for what is `known` of it. Its `end` takes it out."""
-        request = InFlightRequest(self, self._next_id, model, **known)
-        self._next_id += 1
-        self.requests[request.id] = request
+    def begin(
+        self,
+        model: str,
+        *,
+        method: str,
+        path: str,
+        forwarded_path: str,
+        query: bytes,
+        headers: Headers,
+        client: str,
+        progress: Progress,
+        recorded: bool,
+    ) -> InFlightRequest:
+        """Enter a request; see `InFlightRequest` for what is known of it. Its `end` takes it out."""
+        id = self._next_id
+        self._next_id = id + 1
+        request = self.requests[id] = InFlightRequest(
+            self, id, model, method, path, forwarded_path, query, headers, client, progress, recorded
+        )
         if self._listener is not None:
             self._listener.on_start(request)
         return request

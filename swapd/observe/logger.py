@@ -61,10 +61,12 @@ class TextFormat:
         self._heads = {level: f"[{level.name}] " for level in Level}
 
     def daemon_line(self, entry: LogEntry) -> bytes:
-        head = self._heads[entry.level]
+        head, message = self._heads[entry.level], entry.message
         if self._timestamp is not None:
             head = f"{self._timestamp(entry.when_ns)} {head}"
-        return encode(f"{head}{escape_message(entry.message)}\n")
+        if not message.isprintable():
+            message = escape_message(message)
+        return f"{head}{message}\n".encode("utf-8", "backslashreplace")
 
     def upstream_lines(self, model: str, lines: list[bytes]) -> bytes:
         prefix = encode(f"{model} | ")

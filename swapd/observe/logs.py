@@ -115,6 +115,7 @@ class Logs:
         self._settings = settings
         self._console = console
         self._format: LineFormat = TextFormat(timestamp_format(settings.time_format))
+        self._proxy_in_mux = settings.to_stdout in ("proxy", "both")
         self._models: dict[str, ModelLog] = {}
         self._ended = False
         self._unfinished = trio.Event()  # set when some model may hold a partial line
@@ -140,6 +141,7 @@ class Logs:
         """Change level, time format, destination and ring sizes; what the rings hold stays."""
         self._settings = settings
         self._format = TextFormat(timestamp_format(settings.time_format))
+        self._proxy_in_mux = settings.to_stdout in ("proxy", "both")
         self.proxy.set_level(settings.level)
         for ring in self._all_rings():
             if ring.size != settings.ring_bytes:
@@ -179,10 +181,6 @@ class Logs:
             buffer.flush()
         if self._console is not None:
             self._console.close()
-
-    @property
-    def _proxy_in_mux(self) -> bool:
-        return self._settings.to_stdout in ("proxy", "both")
 
     @property
     def _upstream_in_mux(self) -> bool:

@@ -7,9 +7,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from http import HTTPStatus
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import trio
 
@@ -27,6 +26,9 @@ if TYPE_CHECKING:
     from swapd.observe.inflight import BodyTap
     from swapd.observe.logs import Logs
     from swapd.observe.tap import Outcome
+
+
+_OK: Final = 200
 
 
 class Rejection(Protocol):
@@ -103,7 +105,6 @@ class Telemetry:
 
     def on_end(self, request: InFlightRequest) -> None:
         self.events.request_ended(request)
-        self.events.models_changed()  # the idle time of its model begins
         seconds = time.perf_counter() - request.started
         label, code = self.label_of(request.model), request.progress.error_code
         self.metrics.request_ended(request, label, seconds, code)
@@ -132,7 +133,7 @@ class Telemetry:
         model = self._config.models.get(request.model)
         if model is not None and model.captures is False:
             return False
-        return request.progress.status != HTTPStatus.OK or request.progress.bytes_sent > 0
+        return request.progress.status != _OK or request.progress.bytes_sent > 0
 
     def _report(self, level: str, text: str) -> None:
         (self._log.error if level == "error" else self._log.info)(text, event="store.trouble")

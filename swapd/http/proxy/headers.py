@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from swapd.http.errors import request_id
+from swapd.http.errors import chosen_id
 from swapd.http.server.asgi import Headers, Scope
 
 _HOP_BY_HOP = frozenset(
@@ -50,6 +50,7 @@ def headers_for_upstream(scope: Scope, *, recorded: bool) -> Headers:
     so of the encodings asked for only those remain that can be read.
     """
     kept: Headers = []
+    given_id = b""
     forwarded: list[bytes] = []
     encodings: list[bytes] = []
     connection: list[bytes] = []
@@ -67,6 +68,8 @@ def headers_for_upstream(scope: Scope, *, recorded: bool) -> Headers:
             forwarded.append(pair[1])
         elif name == b"connection":
             connection.append(pair[1])
+        elif name == b"x-request-id":
+            given_id = given_id or pair[1]
         elif name == b"te":
             takes_trailers = takes_trailers or b"trailers" in pair[1].lower()
     if connection:
@@ -81,7 +84,7 @@ def headers_for_upstream(scope: Scope, *, recorded: bool) -> Headers:
         forwarded.append(client[0].encode("ascii"))
     if forwarded:
         kept.append((b"x-forwarded-for", b", ".join(forwarded)))
-    kept.append((b"x-request-id", request_id(scope).encode("ascii")))
+    kept.append((b"x-request-id", chosen_id(scope, given_id).encode("ascii")))
     return kept
 
 
@@ -113,7 +116,7 @@ def headers_for_client(headers: Headers, request_id: bytes) -> Headers:
         if name not in _LOOKED_AT:
             kept.append(pair)
         elif name == b"content-type":
-            is_stream = is_stream or b"text/event-stream" in pair[1].lower()
+            is_stream = is_stream or pair[1].lower().find(b"text/event-stream") >= 0
             kept.append(pair)
         elif name == b"connection":
             connection.append(pair[1])

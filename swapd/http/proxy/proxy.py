@@ -163,7 +163,7 @@ class Proxy:
         if not name:
             raise Rejected.with_code("not_found", "no model id could be identified")
         target = find_target(name, config)
-        if target is not None and config.api_keys:
+        if config.api_keys and target is not None:
             _check_allowed(target, name, config, scope)
         path = ROUTES[scope["raw_path"]].upstream_path
         recorded = scope["method"] == "POST"
@@ -173,7 +173,8 @@ class Proxy:
         request.streamed = requested.stream
         if target is None:
             raise Rejected.with_code("not_found", "no router for requested model")
-        _note_target(request, target, scope)
+        if config.api_keys or config.peers:
+            _note_target(request, target, scope)
         self._edit(requested, target, config)
         headers = _headers(scope, config, recorded=recorded)
         outgoing = _outgoing(target, scope, path, requested.query, headers, requested.leaving_body())

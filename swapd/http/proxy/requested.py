@@ -81,7 +81,7 @@ async def read_request(scope: Scope, receive: Receive, limit: int) -> Requested:
     Raises `Rejected` if its body is longer than `limit` bytes (0: no limit), and `ClientGone`.
     """
     content_type = b"" if scope["method"] in ("GET", "HEAD") else header(scope, b"content-type").lower()
-    if b"multipart/form-data" in content_type and b"application/json" not in content_type:
+    if content_type.find(b"multipart/form-data") >= 0 and content_type.find(b"application/json") < 0:
         return await _read_form(scope, receive, limit)
     return requested_by(scope, content_type, await whole_body(scope, receive, limit))
 
@@ -92,7 +92,7 @@ def requested_by(scope: Scope, content_type: bytes, body: bytes) -> Requested:
     `content_type` is in lower case, and empty for a request that has its wishes in the query. A JSON body is
     asked alone; any other body leaves the query as second choice.
     """
-    if b"application/json" in content_type:
+    if content_type.find(b"application/json") >= 0:
         fields = read_fields(body)
         return Requested(fields.model, fields.stream, Carrier.JSON, scope["query_string"], body, fields)
     if content_type.startswith(b"application/x-www-form-urlencoded"):

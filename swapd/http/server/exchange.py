@@ -179,7 +179,8 @@ def http_scope(connection_scope: dict[str, Any], request: Request) -> dict[str, 
 
 def decode_path(raw_path: bytes) -> str:
     """The path with its escapes decoded once. Bytes that are not UTF-8 become U+FFFD; `raw_path` has them."""
-    return (unquote_to_bytes(raw_path) if b"%" in raw_path else raw_path).decode("utf-8", "replace")
+    escaped = raw_path.find(b"%") >= 0
+    return (unquote_to_bytes(raw_path) if escaped else raw_path).decode("utf-8", "replace")
 
 
 def _take_authority(request: Request) -> bytes:

@@ -122,7 +122,7 @@ class Response:
             parts.append(_date_line())
             lines += 1
         fields = b"".join(parts)
-        if fields.count(b"\n") != lines or fields.count(b"\r") != lines or b"\0" in fields:
+        if fields.count(b"\n") != lines or fields.count(b"\r") != lines or fields.find(b"\0") >= 0:
             raise ResponseError("a header value contains CR, LF or NUL")
         self._fields = fields
         self._left = length

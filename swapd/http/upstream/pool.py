@@ -288,7 +288,7 @@ def _encode(
     elif body or method in _BODY_EXPECTED:
         lines.append(b"content-length: %d\r\n" % len(body))
     head = b"".join(lines)
-    if head.count(b"\n") != len(lines) or head.count(b"\r") != len(lines) or b" " in target:
+    if head.count(b"\n") != len(lines) or head.count(b"\r") != len(lines) or target.find(b" ") >= 0:
         raise ValueError("a line break or space inside the request's method, target or headers")
     if isinstance(body, StreamedBody):
         return head + b"\r\n", b"", body
