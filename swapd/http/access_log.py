@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from swapd.http.record import RequestRecord
     from swapd.http.server.asgi import Scope
 
+_QUOTES: Final = 4
+"""In a line nobody has put one into."""
+
 DEFAULT_SKIP: Final = ("/wol-health", "/api/performance", "/metrics", "/health", "/api/events", "/ui/")
 """Paths that begin like this are asked for all the time and would drown the rest."""
 
@@ -48,16 +51,14 @@ class AccessLog:
             return
         ip = self._client_ip(scope, record) or "unix"
         agent = header(scope, b"user-agent").decode("utf-8", "backslashreplace")
-        told = f"{ip}{path}{agent}"
-        if '"' in told or not told.isprintable():
-            ip, path, agent = escape_control(ip), _quotable(path), _quotable(agent)
-        version = scope["http_version"]
-        protocol = "HTTP/1.1" if version == "1.1" else _protocol(version)
-        self._log.info(
-            f'Request {ip} "{scope.get("method", "GET")} {path} {protocol}" '
-            f'{record.status or 200} {record.bytes_sent} "{agent}" {duration_text(duration_s)}',
-            event="request.done",
-        )
+        told = f'{_protocol(scope["http_version"])}" {record.status or 200} {record.bytes_sent}'
+        end = duration_text(duration_s)
+        method = scope.get("method", "GET")
+        line = f'Request {ip} "{method} {path} {told} "{agent}" {end}'
+        if line.count('"') != _QUOTES or not line.isprintable():
+            path, agent = _quotable(path), _quotable(agent)
+            line = f'Request {escape_control(ip)} "{method} {path} {told} "{agent}" {end}'
+        self._log.info(line, event="request.done")
 
     def _client_ip(self, scope: Scope, record: RequestRecord) -> str:
         if record.request is not None:
@@ -68,6 +69,8 @@ class AccessLog:
 
 def _protocol(version: str) -> str:
     """`1.1` → `HTTP/1.1`, `2` → `HTTP/2.0`."""
+    if version == "1.1":
+        return "HTTP/1.1"
     return f"HTTP/{version}" if "." in version else f"HTTP/{version}.0"
 
 
@@ -80,7 +83,7 @@ def _quotable(text: str) -> str:
 def duration_text(seconds: float) -> str:
     """`87µs`, `12.4ms`, `3.21s`, `2m5.3s`, `2h2m5s`: about three digits, in the unit that suits."""
     if seconds < 0.0009995:
-        return f"{seconds * 1e6:.0f}µs"
+        return f"{round(seconds * 1e6)}µs"
     if seconds < 0.09995:
         return f"{seconds * 1e3:.3g}ms"
     if seconds < 0.9995:

@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Callable, Iterable
+from itertools import chain
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import parse_qsl, urlencode
 
@@ -39,6 +41,7 @@ OVERHEAD: Final = 600
 _NO_RESPONSE_BODY: Final = frozenset({"/v1/audio/speech", "/v1/images/generations", "/sdapi/v1/txt2img"})
 _NO_REQUEST_BODY: Final = frozenset({"/v1/audio/voices", "/v1/audio/transcriptions"})
 _NO_BODIES: Final = frozenset({"/v1/images/edits", "/sdapi/v1/img2img"})
+_NAME: Final = itemgetter(0)
 _REDACTED: Final = REDACTED.encode()
 _SECRET_PARAMETERS: Final = ("key", "token", "secret", "password")
 
@@ -267,6 +270,8 @@ def headers_of(kept: bytes) -> dict[str, list[str]]:
 
 
 def _without_secrets(headers: Headers, masked: frozenset[bytes]) -> bytes:
+    if masked.isdisjoint(map(_NAME, headers)):
+        return b"\n".join(chain.from_iterable(headers))
     return b"\n".join(
         [part for name, value in headers for part in (name, _REDACTED if name in masked else value)]
     )

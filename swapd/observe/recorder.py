@@ -7,6 +7,7 @@ be written to a file; of a busy daemon that keeps its rows in memory, most are n
 from __future__ import annotations
 
 import time
+from operator import itemgetter
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from swapd.observe.inflight import InFlightRequest
 
 _NO_METADATA: Mapping[str, str] = {}
+_NAME = itemgetter(0)
 
 
 def tap_for(request: InFlightRequest, keep: int) -> BodyTap:
@@ -105,9 +107,9 @@ class EndedRequest(Struct, eq=False):
 
 
 def ended(
-    request: InFlightRequest, outcome: Outcome, *, session_headers: tuple[bytes, ...], generation: int
+    request: InFlightRequest, outcome: Outcome, *, session_headers: dict[bytes, None], generation: int
 ) -> EndedRequest:
-    """A request that has ended just now. `session_headers` are lower-case names."""
+    """A request that has ended just now. `session_headers` are lower-case names, the first counts most."""
     body = request.request_body
     return EndedRequest(
         request,
@@ -132,10 +134,9 @@ def _wall_ms(request: InFlightRequest, moment: float) -> int:
     return request.started_ns // 1_000_000 + round((moment - request.started) * 1000)
 
 
-def _session(request: InFlightRequest, names: tuple[bytes, ...]) -> str | None:
-    found = [pair for pair in request.headers if pair[0] in names]
-    if not found:
+def _session(request: InFlightRequest, names: dict[bytes, None]) -> str | None:
+    if names.keys().isdisjoint(map(_NAME, request.headers)):
         return None
-    firsts = dict(reversed(found))
+    firsts = dict(reversed([pair for pair in request.headers if pair[0] in names]))
     values = (firsts.get(name, b"").strip() for name in names)
     return next((value.decode("latin-1")[:200] for value in values if value), None)

@@ -54,21 +54,18 @@ class BodyTap:
         "_before",
         "_body",
         "_is_stream",
-        "_json_limit",
-        "_keep",
         "_last",
+        "_limit",
         "_partial",
         "_request",
         "_tail",
         "_unpack",
+        "_usage",
         "content_type",
         "encoding",
-        "frames",
         "kept",
         "size",
-        "started",
         "truncated",
-        "usage",
     )
 
     def __init__(self, request: InFlightRequest, content_type: str, encoding: str, keep: int) -> None:
@@ -76,8 +73,7 @@ class BodyTap:
         self._request = request
         self._is_stream = "text/event-stream" in content_type.lower()
         self.content_type = content_type
-        self._keep = keep
-        self._json_limit = 0 if self._is_stream else max(WHOLE_JSON, keep)
+        self._limit = keep if self._is_stream else max(WHOLE_JSON, keep)
         self._unpack: Any = zlib.decompressobj(47) if self._is_stream and _packed(encoding) else None
         self._partial = self._last = self._before = self._tail = b""
         self._body: bytes | None = None
@@ -85,19 +81,19 @@ class BodyTap:
         self.kept: list[bytes] = []
         self.truncated = False
         self.size = 0
-        self.usage = Usage()
+        self._usage: Usage | None = None
 
     def feed(self, piece: bytes) -> None:
         """Look at the next piece of the body."""
         if not self.size:
             self._request.first_byte = time.perf_counter()
-        self.size += len(piece)
+        size = self.size = self.size + len(piece)
+        if size <= self._limit:
+            self.kept.append(piece)
+        elif self._limit:
+            self._keep_ends(piece)
         if self._is_stream:
-            if self._keep:
-                self._keep_piece(piece, self._keep)
             self._look_into(piece if self._unpack is None else self._unpacked(piece))
-        else:
-            self._keep_piece(piece, self._json_limit)
 
     def body(self) -> bytes | None:
         """The kept part of the body with its content encoding undone; None if that failed.
@@ -124,34 +120,37 @@ class BodyTap:
         if self.truncated:
             self._read_ends(body)
         elif _may_have_figures(body):
-            self.usage.take_answer(body, last_element=path.startswith("/infill"))
-        return Outcome(
-            self.usage.tokens(),
-            finish_reason=_finish_reason_of(body),
-            model_ms=self.usage.model_ms(),
-        )
+            self._figures().take_answer(body, last_element=path.startswith("/infill"))
+        return self._outcome(_finish_reason_of(body))
 
     def _outcome_of_stream(self) -> Outcome:
         if self._partial:
             self._read(self._partial)
-        return Outcome(
-            self.usage.tokens(),
-            finish_reason=_finish_reason(self._last) or _finish_reason(self._before),
-            model_ms=self.usage.model_ms(),
-        )
+        return self._outcome(_finish_reason(self._last) or _finish_reason(self._before))
+
+    def _outcome(self, finish_reason: str) -> Outcome:
+        usage = self._usage
+        if usage is None:
+            return Outcome(Tokens(), finish_reason=finish_reason)
+        return Outcome(usage.tokens(), finish_reason=finish_reason, model_ms=usage.model_ms())
+
+    def _figures(self) -> Usage:
+        """Where figures go that have been found. Many answers have none."""
+        if self._usage is None:
+            self._usage = Usage()
+        return self._usage
 
     def _error_body(self) -> bytes:
         if self._is_stream:
             return self._last + self._partial
         return self.body() or b""
 
-    def _keep_piece(self, piece: bytes, limit: int) -> None:
+    def _keep_ends(self, piece: bytes) -> None:
+        """Of a body that is longer than what is kept, keep the head and the tail."""
         if self.truncated:
             self._tail = (self._tail + piece)[-END_OF_JSON:]
-        elif self.size <= limit:
-            self.kept.append(piece)
         else:
-            room = limit - (self.size - len(piece))
+            room = self._limit - (self.size - len(piece))
             self.kept.append(piece[:room])
             self._tail = piece[room:][-END_OF_JSON:]
             self.truncated = True
@@ -176,7 +175,7 @@ class BodyTap:
     def _read(self, lines: bytes) -> None:
         for line in lines.split(b"\n"):
             if line.startswith(b"data:") and _may_have_figures(line):
-                self.usage.take_event(line[5:].strip())
+                self._figures().take_event(line[5:].strip())
 
     def _unpacked(self, piece: bytes) -> bytes:
         try:
@@ -189,7 +188,7 @@ class BodyTap:
         for part in (head[:END_OF_JSON], self._tail):
             for match in _FIGURES.finditer(part):
                 if (figures := _object_at(part, match.end())) is not None:
-                    self.usage.take_answer(b'{"%b":%b}' % (match[1], figures), last_element=False)
+                    self._figures().take_answer(b'{"%b":%b}' % (match[1], figures), last_element=False)
 
 
 def _may_have_figures(text: bytes) -> bool:

@@ -140,8 +140,9 @@ class Telemetry:
         self.events.notice(level, text)
 
 
-def _session_headers(config: Config) -> tuple[bytes, ...]:
-    return tuple(name.lower().encode("latin-1") for name in config.ui.activity.session_headers)
+def _session_headers(config: Config) -> dict[bytes, None]:
+    """The names in their order."""
+    return dict.fromkeys(name.lower().encode("latin-1") for name in config.ui.activity.session_headers)
 
 
 def store_settings(config: Config) -> StoreSettings:

@@ -41,8 +41,21 @@ class _Nested(Struct):
     usage: Raw = Raw()
 
 
+class _UsageObject(Struct):
+    """The members of a `usage` object that count, whatever their type."""
+
+    prompt_tokens: Any = None
+    completion_tokens: Any = None
+    input_tokens: Any = None
+    output_tokens: Any = None
+    cache_read_input_tokens: Any = None
+    input_tokens_details: Any = None
+    prompt_tokens_details: Any = None
+
+
 _payload = msgspec.json.Decoder(_Payload)
 _nested = msgspec.json.Decoder(_Nested)
+_usage_object = msgspec.json.Decoder(_UsageObject)
 
 
 class Usage:
@@ -114,22 +127,26 @@ class Usage:
 
     def _take(self, payload: _Payload, usages: Iterable[Raw]) -> None:
         for raw in usages:
-            if (usage := _object(raw)) is not None:
-                self._found = True
-                self._take_usage(usage)
+            if raw:
+                self._take_usage(raw)
         if (timings := _object(payload.timings)) is not None:
             self._found, self._timings = True, timings
         if (metrics := _object(payload.metrics)) is not None:
             self._found, self._metrics = True, metrics
 
-    def _take_usage(self, usage: dict[str, Any]) -> None:
-        prompt, answered = usage.get("prompt_tokens"), usage.get("completion_tokens")
-        self._input = _count(usage.get("input_tokens") if prompt is None else prompt) or self._input
-        self._output = _count(usage.get("output_tokens") if answered is None else answered) or self._output
-        cached = usage.get("cache_read_input_tokens")
-        for details in ("input_tokens_details", "prompt_tokens_details"):
-            if cached is None and isinstance(usage.get(details), dict):
-                cached = usage[details].get("cached_tokens")
+    def _take_usage(self, raw: Raw) -> None:
+        try:
+            usage = _usage_object.decode(raw)
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            return
+        self._found = True
+        prompt, answered = usage.prompt_tokens, usage.completion_tokens
+        self._input = _count(usage.input_tokens if prompt is None else prompt) or self._input
+        self._output = _count(usage.output_tokens if answered is None else answered) or self._output
+        cached = usage.cache_read_input_tokens
+        for details in (usage.input_tokens_details, usage.prompt_tokens_details):
+            if cached is None and isinstance(details, dict):
+                cached = details.get("cached_tokens")
         if cached is not None and (count := _count(cached)) >= 0:
             self._cached = count
 

@@ -117,13 +117,25 @@ class Relay:
         if not response.ended:
             await self._begin(response)
             # Also if it is empty: it takes the head to the client, who may be waiting for just that.
-            await self._pass(chunk)
-            chunk = await response.receive()
-        while not response.ended:
-            if chunk:
-                await self._pass(chunk)
-            chunk = await response.receive()
+            chunk = await self._pass_chunks(chunk, response)
         self._last = chunk
+
+    async def _pass_chunks(self, chunk: bytes, response: Incoming) -> bytes:
+        """Pass on `chunk` and what follows it, each as it arrives; the last one is returned."""
+        activity, record, tap, send = self.activity, self._record, self._tap, self._send
+        while True:
+            activity.chunks += 1
+            record.bytes_sent += len(chunk)
+            if tap is not None and chunk:
+                tap(chunk)
+            self._sending = True
+            await send({"type": "http.response.body", "body": chunk, "more_body": True})
+            self._sending = False
+            chunk = await response.receive()
+            while not chunk and not response.ended:
+                chunk = await response.receive()
+            if response.ended:
+                return chunk
 
     async def finish(self) -> None:
         """Send what is left, once `pass_on` has returned."""
@@ -160,13 +172,4 @@ class Relay:
             start["trailers"] = bool(self._announced)
         self._sending = True
         await self._send(start)
-        self._sending = False
-
-    async def _pass(self, chunk: bytes) -> None:
-        self.activity.chunks += 1
-        self._record.bytes_sent += len(chunk)
-        if self._tap is not None and chunk:
-            self._tap(chunk)
-        self._sending = True
-        await self._send({"type": "http.response.body", "body": chunk, "more_body": True})
         self._sending = False
