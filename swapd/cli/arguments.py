@@ -97,6 +97,24 @@ class FlagParser:
         """Let words that are no flags stand on the command line, so many of them."""
         self._words = (metavar, at_least, at_most)
 
+    def described(self) -> tuple[str, str, list[tuple[str, str]]]:
+        """The usage line, what the command is for, and its flags: each as it is written, and its help."""
+        flags = [
+            (" ".join(filter(None, (f"--{name}", self._metavar(name)))), self._help(name))
+            for name in self._types
+        ]
+        usage = self._parser.format_usage().removeprefix("usage: ").strip()
+        return " ".join(usage.split()), self._parser.description or "", flags
+
+    def _metavar(self, name: str) -> str:
+        return "" if name in self._switches | self._actions else str(self._action(name).metavar)
+
+    def _help(self, name: str) -> str:
+        return self._action(name).help or ""
+
+    def _action(self, name: str) -> argparse.Action:
+        return next(action for action in self._parser._actions if f"--{name}" in action.option_strings)
+
     def fail(self, message: str) -> NoReturn:
         """Complain of wrong usage that the declarations cannot express."""
         self._parser.error(message)
