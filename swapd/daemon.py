@@ -45,8 +45,9 @@ from swapd.http.record import Tracker
 from swapd.http.server import Server, ServerSettings, serve
 from swapd.http.server.asgi import ASGIApp
 from swapd.http.site_guard import SiteGuard
+from swapd.nursery.events import StateChanged
 from swapd.nursery.local_launcher import LocalLauncher
-from swapd.nursery.manager import Manager
+from swapd.nursery.manager import Manager, ManagerEvent
 from swapd.nursery.prober import HttpProber
 from swapd.nursery.process_tree import OwnChildren
 from swapd.nursery.states import RUNNING, ModelState
@@ -175,6 +176,8 @@ class _Daemon:
             Tracker(self._telemetry.in_flight, lambda: self._access_log.proxies),
             self._profiles,
         )
+        self._telemetry.sampler.running = self._servers
+        self._manager.subscribe(self._on_manager_event)
         self._history = ModelHistory()
         self._announcements: Announcements | None = None
         self._config_before = self._in_force.current
@@ -376,6 +379,17 @@ class _Daemon:
             )
         for line in task_tree():
             self._log.info(f"state: task {line}")
+
+    # -- what is observed ------------------------------------------------------------------------------
+
+    def _servers(self) -> dict[str, int]:
+        """The pid of each model's server, of those that have one."""
+        models = self._manager.snapshot().models.values()
+        return {model.id: model.pid for model in models if model.state in RUNNING and model.pid}
+
+    def _on_manager_event(self, event: ManagerEvent) -> None:
+        if isinstance(event, StateChanged) and event.new is ModelState.STARTING:
+            self._telemetry.sampler.started(event.model)
 
     # -- how we are --------------------------------------------------------------------------------
 

@@ -44,11 +44,19 @@ class Performance:
         example="15s",
     )
     idle_pause: bool = key(
-        "idlePause", Bool(), "No sampling while nothing runs.", default=False, extension=True
+        "idlePause",
+        Bool(),
+        "Sample every 30 s only while nobody looks, so that GPUs can sleep deeply.",
+        default=False,
+        extension=True,
     )
     persist: bool = key("persist", Bool(), "Keep samples in the store.", default=False, extension=True)
     sources: str | tuple[str, ...] = key(
-        "sources", AutoOr(ListOf(Text())), "Names of the sources to sample.", default="auto", extension=True
+        "sources",
+        AutoOr(ListOf(Text())),
+        "GPUs to sample, of `nvidia` and `amd`.",
+        default="auto",
+        extension=True,
     )
 
 

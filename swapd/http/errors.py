@@ -66,6 +66,7 @@ CASES: Mapping[str, Case] = {
     "peer_error": Case(502),
     "peer_timeout": Case(504),
     # swapd
+    "hardware_unavailable": Case(503),
     "internal_error": Case(500),
 }
 """Error code → answer. A code that is not in here cannot be sent."""

@@ -69,6 +69,8 @@ class EventHub:
         self._ended = False
         self.models: Callable[[], Any] = list
         """Returns the list of models; whoever knows it sets this."""
+        self.on_wishes: Callable[[], None] = lambda: None
+        """Called when there are clients for other types than before; whoever makes messages sets this."""
         self.dropped = 0
         """Messages that clients have missed so far, all clients together."""
 
@@ -197,6 +199,7 @@ class EventHub:
 
     def _count_wishes(self) -> None:
         self._wanted = frozenset().union(*(stream.types for stream in self._streams))
+        self.on_wishes()
 
 
 class EventStream:

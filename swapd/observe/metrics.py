@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 WAITS: Final = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0)
 DURATIONS: Final = (*WAITS, 600.0)
+LAGS: Final = (0.001, 0.0025, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
 RATES: Final = (1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0, 1000.0, 2000.0, 5000.0)
 
 UNKNOWN_MODEL: Final = "(unknown)"
@@ -85,6 +86,7 @@ class Metrics:
         self.loads = Histograms(DURATIONS)
         self.unloads: Counter[tuple[str, ...]] = Counter()
         self.reloads: Counter[tuple[str, ...]] = Counter()
+        self.loop_lag = Histograms(LAGS)
 
     def request_ended(self, request: InFlightRequest, model: str, seconds: float, error_code: str) -> None:
         """A request for a model has its answer; `model` is its name as a label."""

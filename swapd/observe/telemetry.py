@@ -19,6 +19,7 @@ from swapd.observe.events import EventHub
 from swapd.observe.inflight import InFlight, InFlightRequest
 from swapd.observe.metrics import UNKNOWN_MODEL, Metrics
 from swapd.observe.recorder import ended, outcome_of, tap_for
+from swapd.observe.sampling import Sampler
 
 if TYPE_CHECKING:
     from swapd.config import Config
@@ -57,6 +58,14 @@ class Telemetry:
         self.activity = ActivityStore(store_settings(config), self._report)
         self.captures = Captures(CaptureRules.from_config(config))
         self.metrics = Metrics()
+        self.sampler = Sampler(
+            config.performance,
+            wants=self.events.wants,
+            publish=self.events.publish,
+            report=lambda level, text: self._tell(level, text, "gpu.probe"),
+        )
+        self.sampler.observe_lag = lambda seconds: self.metrics.loop_lag.observe((), seconds)
+        self.events.on_wishes = self.sampler.wake
         self.shown: Callable[[ActivityRow], Any] = lambda row: {"id": row.id}
         """A row as events show it; whoever knows sets this."""
 
@@ -69,6 +78,7 @@ class Telemetry:
         if store_settings(config) != store_settings(self._config):
             self.activity.change(store_settings(config))
         self.captures.apply(CaptureRules.from_config(config))
+        self.sampler.apply(config.performance)
         self._config = config
         self._session_headers = _session_headers(config)
         self._generation = generation
@@ -85,6 +95,7 @@ class Telemetry:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self.events.run)
             nursery.start_soon(self.captures.run)
+            nursery.start_soon(self.sampler.run)
 
     def close(self) -> None:
         """Write out what is left; takes two seconds at most."""
@@ -136,7 +147,11 @@ class Telemetry:
         return request.progress.status != _OK or request.progress.bytes_sent > 0
 
     def _report(self, level: str, text: str) -> None:
-        (self._log.error if level == "error" else self._log.info)(text, event="store.trouble")
+        self._tell(level, text, "store.trouble")
+
+    def _tell(self, level: str, text: str, event: str) -> None:
+        log = {"error": self._log.error, "warn": self._log.warn}.get(level, self._log.info)
+        log(text, event=event)
         self.events.notice(level, text)
 
 

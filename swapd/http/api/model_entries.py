@@ -78,6 +78,7 @@ def _local_entry(control: Control, model: ModelConfig, status: Any) -> Entry:
         "context_length": fields.get("context_length"),
         "ttl_s": model.ttl_s,
         **_runtime(control, model, status),
+        **_memory(control, model),
         **control.history.of(model.id).summary(),
     }
     entry.update({key: value for key, value in known.items() if value})
@@ -104,6 +105,17 @@ def _runtime(control: Control, model: ModelConfig, status: Any) -> Entry:
     if model.ttl_s and idle:
         known["expires_at"] = wall_clock(control, status.last_use + model.ttl_s)
     return known
+
+
+def _memory(control: Control, model: ModelConfig) -> Entry:
+    """What its server holds, as of the last reading."""
+    held = control.telemetry.sampler.models.get(model.id)
+    if held is None:
+        return {}
+    vram = None
+    if held.vram_mb is not None:
+        vram = [{"gpu": gpu, "mb": round(mb)} for gpu, mb in sorted(held.vram_mb.items())]
+    return {"rss_mb": round(held.rss_mb, 1), "vram": vram}
 
 
 def wall_clock(control: Control, at: float) -> str:

@@ -166,19 +166,24 @@ def _marks(values: tuple[Any, ...]) -> str:
     return ", ".join("?" * len(values))
 
 
-def _time(given: Parameters, name: str) -> int | None:
-    text = given.one(name)
+def moment(name: str, text: str) -> datetime | None:
+    """A parameter that is a time (RFC 3339), None if it is empty. Raises `BadQuery`."""
     if not text:
         return None
     try:
         if "T" not in text.upper():
             raise ValueError
-        moment = datetime.fromisoformat(text.replace(" ", "+"))  # an unescaped + arrives as a blank
-        if moment.tzinfo is None:
+        found = datetime.fromisoformat(text.replace(" ", "+"))  # an unescaped + arrives as a blank
+        if found.tzinfo is None:
             raise ValueError
     except ValueError:
         raise BadQuery(f"invalid '{name}' timestamp, use RFC3339 format") from None
-    return int(moment.astimezone(UTC).timestamp()) * 1000
+    return found
+
+
+def _time(given: Parameters, name: str) -> int | None:
+    found = moment(name, given.one(name))
+    return None if found is None else int(found.astimezone(UTC).timestamp()) * 1000
 
 
 def _id(given: Parameters, name: str) -> int | None:
