@@ -19,6 +19,8 @@ from uuid import uuid4
 
 import pytest
 
+from swapd.config import loads
+from swapd.testing.daemon import run_daemon
 from swapd.testing.gguf import Kind, write_tiny_model
 from swapd.testing.llama import wheel_problem
 from swapd.testing.ports import free_port, free_ports
@@ -159,6 +161,38 @@ def run(script: Script, directory: Path, environment: dict[str, str]) -> tuple[i
         check=False,
     )
     return done.returncode, done.stdout
+
+
+RECIPES = [
+    pytest.param(block, id=f"{page.stem}-{number}")
+    for page in PAGES
+    if page.parent.name == "recipes"
+    for number, block in enumerate(blocks(page))
+    if block.language == "yaml" and not block.foreign and "models:\n" in block.text and "cmd:" in block.text
+]
+KEYS = {"HOUSE_KEY": "0123", "GUEST_KEY": "4567"}
+
+
+@pytest.mark.parametrize("block", RECIPES)
+async def test_a_recipe_serves_all_its_models(
+    block: Block, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Given the recipe, and stand-ins for its programs
+    programs = install(tmp_path, STAND_IN, *PROGRAMS)
+    monkeypatch.setenv("PATH", f"{programs}:/usr/bin:/bin")
+    for variable, key in KEYS.items():
+        monkeypatch.setenv(variable, key)
+    text = re.sub(r"/opt/vllm/bin/(?=vllm)", "", re.sub(r"startPort: \d+\n", "", block.text))
+    config = loads(text).config
+    assert config is not None
+    models = [id for id, model in config.models.items() if "/" not in model.argv[0]]
+    # When it is served
+    async with run_daemon(text, tmp_path) as daemon, daemon.client() as client:
+        client.headers["Authorization"] = f"Bearer {KEYS['HOUSE_KEY']}"
+        # Then every model answers
+        for model in models:
+            answer = await client.post("/v1/chat/completions", json={"model": model, "messages": []})
+            assert answer.status_code == 200, (model, answer.text, daemon.output)
 
 
 def test_every_page_with_commands_is_run() -> None:
