@@ -9,10 +9,11 @@ The daemon is looked for at `--url`, else at the admin sockets that may be there
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import socket
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Self
 from urllib.parse import quote, urlencode, urlsplit
@@ -163,8 +164,10 @@ class Client:
         query: Mapping[str, Any] | None = None,
         *,
         timeout_s: float | None = ANSWER_TIMEOUT_S,
+        accepting: Collection[int] = (),
     ) -> Any:
-        return self._json("POST", path, query, body, timeout_s)
+        """`accepting` are statuses of errors whose body is wanted all the same."""
+        return self._json("POST", path, query, body, timeout_s, accepting)
 
     def put(self, path: str, body: Any = None) -> Any:
         return self._json("PUT", path, None, body)
@@ -181,10 +184,11 @@ class Client:
         *,
         timeout_s: float | None = ANSWER_TIMEOUT_S,
         accept: str = "application/json",
+        accepting: Collection[int] = (),
     ) -> Answer:
         """Send a request and wait for the head of its answer. To be used `with`; raises for error answers."""
         answer = self._send(method, path, query, body, timeout_s, accept)
-        if answer.status < 400:
+        if answer.status < 400 or answer.status in accepting:
             return answer
         with answer:
             raise self._error(path, answer)
@@ -201,8 +205,9 @@ class Client:
         query: Mapping[str, Any] | None = None,
         body: Any = None,
         timeout_s: float | None = ANSWER_TIMEOUT_S,
+        accepting: Collection[int] = (),
     ) -> Any:
-        with self.open(method, path, query, body, timeout_s=timeout_s) as answer:
+        with self.open(method, path, query, body, timeout_s=timeout_s, accepting=accepting) as answer:
             text = answer.read()
         if not answer.content_type.startswith("application/json"):
             return text.decode(errors="replace")
@@ -235,8 +240,10 @@ class Client:
         try:
             connection.connect()
             connection.sock.settimeout(timeout_s)
+            _notice_lost_peers(connection.sock)
+            sock = connection.sock  # http.client lets go of it once it knows that it will be closed
             connection.request(method, target, content, headers)
-            return Answer(self.address, connection, connection.getresponse())
+            return Answer(self.address, connection, connection.getresponse(), sock)
         except (OSError, http.client.HTTPException) as error:
             connected = connection.sock is not None
             connection.close()
@@ -285,13 +292,18 @@ class Answer:
     """The answer to one request: its head is here, its body is still to be read. Closed by leaving `with`."""
 
     def __init__(
-        self, address: Address, connection: http.client.HTTPConnection, response: http.client.HTTPResponse
+        self,
+        address: Address,
+        connection: http.client.HTTPConnection,
+        response: http.client.HTTPResponse,
+        sock: socket.socket,
     ) -> None:
         self.status = response.status
         self.content_type = response.getheader("content-type") or ""
         self._address = address
         self._connection = connection
         self._response = response
+        self._sock = sock
 
     def __enter__(self) -> Self:
         return self
@@ -304,6 +316,11 @@ class Answer:
     def close(self) -> None:
         self._response.close()
         self._connection.close()
+
+    def hang_up(self) -> None:
+        """End the connection while another thread reads from it, which then gets its end."""
+        with contextlib.suppress(OSError):
+            self._sock.shutdown(socket.SHUT_RDWR)
 
     def read(self) -> bytes:
         """All of the body."""
@@ -350,6 +367,16 @@ def _unix_connection(path: str) -> http.client.HTTPConnection:
                 raise
 
     return UnixConnection("localhost", timeout=CONNECT_TIMEOUT_S)
+
+
+def _notice_lost_peers(sock: socket.socket) -> None:
+    """Some answers take as long as a model does; a machine that is gone must not be waited for so long."""
+    if sock.family == socket.AF_UNIX:
+        return
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for name, value in (("TCP_KEEPIDLE", 30), ("TCP_KEEPINTVL", 10), ("TCP_KEEPCNT", 3)):
+        if hasattr(socket, name):
+            sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
 
 
 def _explained(body: bytes) -> tuple[str, str]:

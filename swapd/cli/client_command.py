@@ -7,15 +7,21 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from swapd.cli.arguments import FlagParser
 from swapd.cli.client import DEFAULT_URL, Client, Trust, find_daemon
 from swapd.cli.errors import CliError
 from swapd.cli.output import Output
+
+_NUMBER: Final = re.compile(r"[0-9]{1,12}(\.[0-9]{1,9})?")
+_PART: Final = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,9})?)(ms|s|m|h|d)")
+_DURATION: Final = re.compile(rf"(?:{_PART.pattern})+")
+_UNITS: Final = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
 class Invocation(NamedTuple):
@@ -49,6 +55,10 @@ class ClientParser(FlagParser):
         self.add_switch("quiet", "print results only")
         if has_json:
             self.add_switch("json", "print JSON")
+
+    def add_duration(self, name: str, help: str, *, twin: bool = True) -> None:
+        """A flag with a time, in seconds once it is parsed."""
+        self.add_value(name, help, "TIME", seconds, twin=twin)
 
     def open(self, argv: Sequence[str], environ: Mapping[str, str] = os.environ) -> Invocation:
         """Understand the command line and find the daemon. Connects to nothing but admin sockets, to see
@@ -95,6 +105,18 @@ def _checked_key(key: str, place: str) -> str:
     if key and key.isascii() and key.isprintable():
         return key
     raise CliError(f"cannot use the API key from {place}: it is empty or holds more than one line of ASCII")
+
+
+def seconds(text: str) -> float:
+    """Duration text such as `1h30m` or `90s`, or a plain number of seconds.
+
+    Not by `swapd.config.units`, which a command would wait for a fifth of a second.
+    """
+    if _NUMBER.fullmatch(text):
+        return float(text)
+    if text and _DURATION.fullmatch(text):
+        return sum(float(number) * _UNITS[unit] for number, unit in _PART.findall(text))
+    raise argparse.ArgumentTypeError(f"{text!r} is no duration; write 90s, 1h30m or a number of seconds")
 
 
 def _colour(text: str) -> str:

@@ -13,7 +13,13 @@ from swapd.cli.errors import CliError, ExitCode, UsageError
 COMMANDS: Final = {
     "serve": "run the daemon; also what happens without a command",
     "check": "check configuration files, start nothing",
+    "models": "list the models that can be asked for",
     "ps": "list the models that are not stopped",
+    "load": "start models and wait until they are ready",
+    "unload": "stop models",
+    "status": "show the daemon on one screen",
+    "health": "tell by the exit code whether the daemon is there",
+    "reload": "have the daemon read its configuration again",
     "schema": "print a JSON schema of the configuration for editors",
     "demo": "run the daemon with small models, to try it out",
     "unit": "print a unit for systemd, s6, runit, launchd or compose",

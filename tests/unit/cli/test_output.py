@@ -7,7 +7,7 @@ import io
 import pytest
 
 from swapd.cli import output
-from swapd.cli.output import Column, Output, Styled
+from swapd.cli.output import Cell, Column, Output, Styled
 
 
 class Terminal(io.StringIO):
@@ -82,7 +82,7 @@ def test_given_a_narrow_terminal_when_laid_out_then_only_what_may_be_cut_is_cut(
 ) -> None:
     monkeypatch.setenv("COLUMNS", "24")
     columns = [Column("MODEL", cut=True), Column("STATE")]
-    row = ["a-model-with-a-very-long-name", Styled("ready", "green")]
+    row: list[Cell] = ["a-model-with-a-very-long-name", Styled("ready", "green")]
 
     terminal, pipe = Terminal(), io.StringIO()
     Output(stream=terminal, environ={}).table(columns, [row])
