@@ -90,12 +90,14 @@ def requested_by(scope: Scope, content_type: bytes, body: bytes) -> Requested:
     """What a request with this body asks for, unless the body is a multipart form.
 
     `content_type` is in lower case, and empty for a request that has its wishes in the query. A JSON body is
-    asked alone; any other body leaves the query as second choice.
+    asked alone; any other body leaves the query as second choice. `curl -d` calls everything url-encoded that
+    it is not told to be something else, so what begins like an object is JSON there too.
     """
-    if content_type.find(b"application/json") >= 0:
+    is_urlencoded = content_type.startswith(b"application/x-www-form-urlencoded")
+    if content_type.find(b"application/json") >= 0 or (is_urlencoded and body[:64].lstrip()[:1] == b"{"):
         fields = read_fields(body)
         return Requested(fields.model, fields.stream, Carrier.JSON, scope["query_string"], body, fields)
-    if content_type.startswith(b"application/x-www-form-urlencoded"):
+    if is_urlencoded:
         return _by_urlencoded(scope, body)
     return _by_query(scope, body)
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 
-from tests.conformance.requests.world import World
+from tests.conformance.requests.world import World, running_world
 
 
 def test_case_1_health(world: World) -> None:
@@ -116,6 +118,27 @@ def test_case_49_comfyui_without_its_model(world: World) -> None:
     missing = world.client.get("/comfyui/")
     assert missing.status_code == 404
     assert missing.json()["error"]["message"] == "local model comfyui_auto not found"
+
+
+@pytest.fixture(scope="module")
+def painter(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    """A set-up with ComfyUI."""
+    config = "models:\n  comfyui_auto: {cmd: IDLE, proxy: UPSTREAM}\n"
+    with running_world(tmp_path_factory.mktemp("painter"), config) as running:
+        yield running
+
+
+def test_case_49_comfyui_is_started_by_its_page_only(painter: World) -> None:
+    client = painter.client
+    answer = client.get("/comfyui?t=1")
+    assert (answer.status_code, answer.headers["location"]) == (301, "/comfyui/?t=1")
+    stopped = client.get("/comfyui/api/x")
+    assert (stopped.status_code, stopped.json()["error"]["code"]) == (409, "model_not_loaded")
+    assert painter.upstream.requests == []
+    client.get("/comfyui/?t=1")
+    assert painter.seen().target == "/?t=1"
+    client.get("/comfyui/api/x%2Fy?q=1")
+    assert painter.seen().target == "/api/x%2Fy?q=1"
 
 
 def test_passthrough_to_a_peer_rewrites_the_qualified_name_only(world: World) -> None:

@@ -34,6 +34,8 @@ def scope(method: str, content_type: str | None, query: str) -> dict[str, Any]:
         ("POST", FORM, "model=query&stream=true", b"x=1", "query", True),
         ("POST", FORM, "model=query", b"model=", "", False),
         ("POST", None, "model=m1", b"\x00\x01 audio", "m1", False),
+        ("POST", FORM, "model=query", b' {"model":"m1","stream":true}', "m1", True),  # as `curl -d` sends it
+        ("POST", FORM, "", b"[1]&model=m1", "m1", False),
         ("POST", "text/plain", "", b'{"model":"m1"}', "", False),
         ("POST", None, "", b"model=m1", "", False),
     ],
@@ -45,9 +47,9 @@ def test_given_a_request_when_read_then_the_model_is_where_its_type_says(
     kind = content_type.lower().encode() if asked_in_body else b""
     requested = requested_by(scope(method, content_type, query), kind, body)
     assert (requested.name, requested.stream) == (name, stream)
-    assert (requested.json is not None) == (
-        method == "POST" and content_type is not None and "application/json" in content_type.lower()
-    )
+    says_json = content_type is not None and "application/json" in content_type.lower()
+    is_object = content_type == FORM and body.lstrip().startswith(b"{")
+    assert (requested.json is not None) == (method == "POST" and (says_json or is_object))
 
 
 @pytest.mark.parametrize(
