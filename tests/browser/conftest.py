@@ -29,7 +29,11 @@ from swapd.testing.daemon import upstream_command
 from swapd.testing.ports import free_ports
 
 SIZES = {"desktop": (1280, 800), "phone": (390, 844)}
-PAGES = ("models", "models/owl", "activity", "logs", "playground", "performance", "config", "settings")
+TABS = ("chat", "images", "speech", "transcription", "rerank", "embeddings", "load")
+PAGES = (
+    *("models", "models/owl", "activity", "logs", "performance", "hardware", "config", "settings"),
+    *(f"playground/{tab}" for tab in TABS),
+)
 START_LIMIT_S = 30
 AXE = Path(__file__).parents[2] / "ui" / "node_modules" / "axe-core" / "axe.min.js"
 

@@ -15,6 +15,7 @@ API = (
     "/api/metrics/activity",
     "/api/metrics/stats",
     "/api/performance",
+    "/api/hardware",
     "/api/config/effective",
 )
 """What the pages ask for beyond the events; where a daemon lacks one, its page says so."""

@@ -30,6 +30,8 @@ export function whenUnauthorized(listener: Listener): void {
 export interface Options {
   method?: string;
   json?: unknown;
+  /** A form with files; instead of `json`. */
+  form?: FormData;
   headers?: Record<string, string>;
   signal?: AbortSignal | undefined;
 }
@@ -42,6 +44,7 @@ export async function request(path: string, options: Options = {}): Promise<Resp
     headers["Content-Type"] = "application/json";
     init.body = JSON.stringify(options.json);
   }
+  if (options.form) init.body = options.form;
   if (options.signal) init.signal = options.signal;
   let response: Response;
   try {

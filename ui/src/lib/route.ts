@@ -1,10 +1,10 @@
 // Hash routes: `#/models/qwen%2F7b?tab=logs`.
 
-export const PAGES = ["models", "activity", "logs", "playground", "performance", "config", "settings"] as const;
+export const PAGES = ["models", "activity", "logs", "playground", "performance", "hardware", "config", "settings"] as const;
 export type PageId = (typeof PAGES)[number];
 
 /** Pages whose data the daemon gives to administrators only. */
-export const NEEDS_ADMIN: ReadonlySet<PageId> = new Set(["logs", "performance", "config"] as const);
+export const NEEDS_ADMIN: ReadonlySet<PageId> = new Set(["logs", "performance", "hardware", "config"] as const);
 
 export interface Route {
   page: PageId;
@@ -19,6 +19,7 @@ export const TITLES: Record<PageId, string> = {
   logs: "Logs",
   playground: "Playground",
   performance: "Performance",
+  hardware: "Hardware",
   config: "Config",
   settings: "Settings",
 };

@@ -4,13 +4,10 @@ import { type ConversationInfo, titleFrom } from "../lib/conversations";
 import { getJson, isAbort, messageOf, request } from "../lib/http";
 import { SseParser, textOf } from "../lib/sse";
 import type { ActivityPage } from "../lib/types";
-import { chat as busy } from "./chat-busy.svelte";
+import { SESSION, chat as busy } from "./chat-busy.svelte";
 import { store } from "./conversations";
 import { Stored } from "./stored.svelte";
 import { failed } from "./toasts.svelte";
-
-/** Names this page load, so that Activity can show its requests together. */
-export const SESSION = `swpg-${Array.from(crypto.getRandomValues(new Uint8Array(5)), (n) => "abcdefghijkmnpqrstuvwxyz23456789"[n % 32]).join("")}`;
 
 export const parameters = new Stored<Parameters>("playground.chat", DEFAULTS);
 export const chosen = new Stored("playground.model", { model: "" });
