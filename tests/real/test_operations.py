@@ -24,44 +24,48 @@ pytestmark = pytest.mark.real
 
 ELSEWHERE = {
     "O2: a stop whose deadline cuts requests exits 0": (
-        "test_daemon_stop.py",
+        "real/test_daemon_stop.py",
         "test_given_a_client_that_does_not_read_when_told_to_stop_then_it_ends_with_the_drain_time",
     ),
     "O3: a second signal exits 1 within a second": (
-        "test_daemon_stop.py",
+        "real/test_daemon_stop.py",
         "test_given_a_stop_in_progress_when_told_again_then_it_exits_1_within_a_second",
     ),
     "O4: SIGKILL leaves no process of any model, forked or stubborn": (
-        "test_daemon_killed.py",
+        "real/test_daemon_killed.py",
         "test_given_a_stream_when_the_daemon_is_killed_then_nothing_of_it_is_left",
     ),
     "O5: a restart copes with leftovers": (
-        "test_daemon_restart.py",
+        "real/test_daemon_restart.py",
         "test_given_that_the_guardian_is_killed_too_then_the_next_start_ends_what_is_left",
     ),
     "O6: a reload that changes one of five running models leaves four and a stream alone": (
-        "test_daemon_reload.py",
+        "real/test_daemon_reload.py",
         "test_given_five_running_models_when_one_changes_then_four_pids_and_an_open_stream_stay",
     ),
     "O7: a half-written configuration is never applied": (
-        "test_config_watch.py",
+        "real/test_config_watch.py",
         "test_a_half_written_file_is_not_applied",
     ),
     "O8: an invalid configuration changes nothing": (
-        "test_config_watch.py",
+        "real/test_config_watch.py",
         "test_a_broken_file_changes_nothing_and_the_log_says_why",
     ),
     "O9: the messages of notify, reload and watchdog": (
-        "test_daemon_supervised.py",
+        "real/test_daemon_supervised.py",
         "test_given_a_notify_socket_then_it_hears_the_right_words_in_the_right_order",
     ),
     "O10: sockets passed by descriptor": (
-        "test_daemon_supervised.py",
+        "real/test_daemon_supervised.py",
         "test_given_a_passed_socket_then_a_client_that_was_there_first_is_served",
     ),
     "O11: PID 1 of a namespace reaps": (
-        "test_daemon_stop.py",
+        "real/test_daemon_stop.py",
         "test_given_a_daemon_that_is_pid_1_then_it_reaps_what_it_is_given_and_stops_in_order",
+    ),
+    "O15: a driver of a GPU that is missing, hangs or fails": (
+        "unit/observe/sampling/test_probe.py",
+        "test_given_a_driver_that_hangs_then_it_is_left_alone_until_it_comes_back",
     ),
 }
 
@@ -69,7 +73,7 @@ ELSEWHERE = {
 @pytest.mark.parametrize("promise", ELSEWHERE)
 def test_a_promise_that_is_kept_elsewhere_has_its_test_there(promise: str) -> None:
     file, test = ELSEWHERE[promise]
-    assert f"def {test}(" in (ROOT / "tests" / "real" / file).read_text()
+    assert f"def {test}(" in (ROOT / "tests" / file).read_text()
 
 
 async def test_o1_given_three_streams_when_told_to_stop_then_all_are_drained_and_it_exits_0(
