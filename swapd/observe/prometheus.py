@@ -38,21 +38,37 @@ class Gauges(Struct, frozen=True):
     log_dropped: Labelled
 
 
-def exposition(metrics: Metrics, gauges: Gauges) -> bytes:
-    """The text of all families."""
+def exposition(metrics: Metrics, gauges: Gauges, more: Iterable[Metric] = ()) -> bytes:
+    """The text of all families, with `more` of them."""
     registry = CollectorRegistry(auto_describe=False)
-    ProcessCollector(registry=registry)
-    registry.register(_Everything(metrics, gauges))
+    ours = ProcessCollector(registry=None)
+    registry.register(_Together((ours.collect(), _Everything(metrics, gauges).collect(), more)))
     return generate_latest(registry)
 
 
-class _Everything(Collector):
+def merged(families: Iterable[Metric]) -> list[Metric]:
+    """One family of each name, as the format demands: the first says what it is, and others of that kind add
+    their samples to it."""
+    by_name: dict[str, Metric] = {}
+    for family in families:
+        first = by_name.setdefault(family.name, family)
+        if first is not family and first.type == family.type:
+            first.samples.extend(family.samples)
+    return list(by_name.values())
+
+
+class _Together(Collector):
+    def __init__(self, parts: Iterable[Iterable[Metric]]) -> None:
+        self._parts = parts
+
+    def collect(self) -> Iterable[Metric]:
+        return merged(family for part in self._parts for family in part)
+
+
+class _Everything:
     def __init__(self, metrics: Metrics, gauges: Gauges) -> None:
         self._metrics = metrics
         self._gauges = gauges
-
-    def describe(self) -> Iterable[Metric]:
-        return ()
 
     def collect(self) -> Iterator[Metric]:
         yield from _gauges(self._gauges)
@@ -124,6 +140,12 @@ def _histograms(metrics: Metrics) -> Iterator[Metric]:
             metrics.swap_durations,
         ),
         ("swapd_model_load_seconds", "From start until ready.", ("model",), metrics.loads),
+        (
+            "swapd_event_loop_lag_seconds",
+            "How late the event loop came to what was due.",
+            (),
+            metrics.loop_lag,
+        ),
         (
             "swapd_generation_tokens_per_second",
             "Speed of generation, as upstreams report it.",

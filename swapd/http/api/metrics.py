@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from typing import Any, Final
 
+import trio
 from starlette.requests import Request
 from starlette.responses import Response
 
 from swapd.http.api.control import Control
+from swapd.http.api.resource import flag
+from swapd.http.api.upstream_metrics import upstream_families
 from swapd.nursery.events import StateChanged, Stop, StopReason, SwapDecided
 from swapd.nursery.manager import ManagerEvent
 from swapd.nursery.states import ModelState
@@ -25,12 +29,28 @@ _STOP_REASONS: Final = {
 
 
 async def metrics(control: Control, request: Request) -> Response:
+    """With `?upstream=1`, and `metrics.upstream: true`, also what the running models' servers count."""
     from swapd.observe.prometheus import CONTENT_TYPE, NO_MONITORING, exposition
+    from swapd.observe.sampling.families import machine_families
 
-    telemetry = control.telemetry
-    # Host sampling has families of its own; they are absent while nothing is sampled.
-    text = NO_MONITORING + exposition(telemetry.metrics, _gauges(control))
+    telemetry, settings = control.telemetry, control.config().metrics
+    upstream = []
+    if settings.upstream and flag(request, "upstream"):
+        upstream = await upstream_families(control)
+    await telemetry.sampler.fresh()
+    await _observe_lag(telemetry.metrics)
+    machine = machine_families(telemetry.sampler, compat=settings.compat)
+    text = exposition(telemetry.metrics, _gauges(control), [*machine, *upstream])
+    if not telemetry.sampler.enabled:
+        text = NO_MONITORING + text
     return Response(text, headers={"content-type": CONTENT_TYPE})
+
+
+async def _observe_lag(metrics: Metrics) -> None:
+    """How long it takes until it is our turn again, now that somebody wants to know."""
+    before = time.perf_counter()
+    await trio.lowlevel.checkpoint()
+    metrics.loop_lag.observe((), time.perf_counter() - before)
 
 
 def _gauges(control: Control) -> Any:

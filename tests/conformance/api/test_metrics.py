@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
+
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -97,3 +100,59 @@ async def test_given_a_bad_configuration_when_metrics_are_asked_for_then_they_sa
         samples = await samples_of(client)
     assert value(samples, "swapd_config_ok") == 0
     assert value(samples, "swapd_config_reloads_total", result="rejected") == 1
+
+
+async def test_given_sampling_then_the_machine_and_the_models_memory_are_there(daemon: StartDaemon) -> None:
+    text = config().replace("performance: {disabled: true}", "performance: {every: 5s}")
+    async with running(daemon, text) as client:
+        await client.chat("m1")
+        page = (await client.http.get("/metrics")).text
+
+    names = {family.name for family in text_string_to_metric_families(page)}
+    assert "performance monitor not available" not in page
+    assert {"llamaswap_memory_total_bytes", "llamaswap_cpu_util_percent", "llamaswap_load_average"} <= names
+    assert {"swapd_gpu_probe_up", "swapd_event_loop_lag_seconds", "swapd_model_memory_bytes"} <= names
+
+
+UPSTREAM_PAGE = """\
+# HELP llamacpp:tokens_total Tokens
+# TYPE llamacpp:tokens_total counter
+llamacpp:tokens_total 7
+# TYPE odd counter
+odd{model="inner"} 1
+# TYPE process_open_fds gauge
+process_open_fds 3
+"""
+
+
+async def test_given_servers_that_count_themselves_when_asked_for_then_their_figures_carry_the_models_name(
+    daemon: StartDaemon, tmp_path: Path
+) -> None:
+    (tmp_path / "health").write_text("ok")
+    (tmp_path / "metrics").write_text(UPSTREAM_PAGE)
+    serve = f"{sys.executable} -m http.server --bind 127.0.0.1 -d {tmp_path} ${{PORT}}"
+    text = (
+        "metrics: {upstream: true}\nperformance: {disabled: true}\n"
+        f"groups: {{all: {{swap: false, members: [a, b, c]}}}}\n"
+        f"models: {{a: {{cmd: '{serve}'}}, b: {{cmd: '{serve}'}}, c: {{cmd: '{serve}'}}}}\n"
+    )
+    async with running(daemon, text) as client:
+        for model in "ab":
+            await client.http.post(f"/api/models/load/{model}?wait=1")
+
+        without = (await client.http.get("/metrics")).text
+        page = (await client.http.get("/metrics?upstream=1")).text
+
+    families = list(text_string_to_metric_families(page))
+    samples = {
+        (sample.name, frozenset(sample.labels.items())): sample.value
+        for family in families
+        for sample in family.samples
+    }
+    assert "llamacpp" not in without
+    assert len({family.name for family in families}) == len(families), "a family is there twice"
+    assert value(samples, "llamacpp:tokens_total", model="a") == 7
+    assert value(samples, "llamacpp:tokens_total", model="b") == 7
+    assert value(samples, "odd", model="a", exported_model="inner") == 1
+    assert value(samples, "process_open_fds", model="b") == 3
+    assert value(samples, "process_open_fds") > 3

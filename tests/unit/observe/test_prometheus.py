@@ -2,16 +2,10 @@
 
 from __future__ import annotations
 
-import json
-import re
-from pathlib import Path
-
 from prometheus_client.parser import text_string_to_metric_families
 
 from swapd.observe.metrics import WAITS, Histogram, Metrics
 from swapd.observe.prometheus import Gauges, exposition
-
-DASHBOARD = Path(__file__).parents[3] / "examples" / "grafana" / "swapd.json"
 
 
 def gauges() -> Gauges:
@@ -79,16 +73,3 @@ def test_given_refusals_when_counted_then_only_those_with_a_reason_are() -> None
         metrics.request_rejected(model, code)
 
     assert dict(metrics.rejected) == {("(unknown)", "no_model"): 1, ("m1", "queue_timeout"): 1}
-
-
-def test_given_the_dashboard_when_it_asks_then_only_for_metrics_that_exist() -> None:
-    dashboard = json.loads(DASHBOARD.read_text())
-    queries = [target["expr"] for panel in dashboard["panels"] for target in panel["targets"]]
-    queries += [variable["query"] for variable in dashboard["templating"]["list"]]
-    existing = names_of(exposition(Metrics(), gauges()))
-
-    asked = {name for query in queries for name in re.findall(r"\b(?:swapd|process)_\w+", query)}
-
-    assert len(queries) > 15
-    assert len(asked) > 15
-    assert asked <= existing, asked - existing
