@@ -91,6 +91,8 @@ class DaemonSettings:
     loaded: Loaded
     """What `sources` gave; its configuration is valid."""
     listeners: Sequence[socket]
+    admin_socket: str | None = None
+    """The path of that listener, if any, whose clients need no key."""
     state_directory: Path | None = None
     """Where to write down what the next daemon must know, locked for us. None: a crash leaves no trace."""
     ready_fd: ReadyFd | None = None
@@ -278,7 +280,9 @@ class _Daemon:
             self._server_ended.set()
 
     def _application(self, root: trio.Nursery) -> ASGIApp:
-        auth = Authentication(lambda: self._in_force.current.api_keys)
+        auth = Authentication(
+            lambda: self._in_force.current.api_keys, admin_socket=self._settings.admin_socket
+        )
         control = Control(
             config=lambda: self._in_force.current,
             manager=self._manager,

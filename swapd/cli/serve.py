@@ -9,6 +9,7 @@ refused.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import importlib
 import os
 import sys
@@ -24,6 +25,7 @@ from swapd.version import BUILD
 if TYPE_CHECKING:
     from swapd.config import Config, Loaded, Problem, Sources
     from swapd.http.server import TLS
+    from swapd.supervision.admin_socket import AdminSocket
     from swapd.supervision.listeners import ListenAddress, Listener
     from swapd.supervision.ready_fd import ReadyFd
     from swapd.supervision.state_directory import StateDirectory
@@ -56,6 +58,8 @@ class ServeOptions(NamedTuple):
     pid_file: Path | None
     base_path: str
     no_ui: bool
+    admin_socket: str | None
+    runtime_dir: Path | None
 
     @property
     def tls(self) -> bool:
@@ -102,11 +106,13 @@ def parse_options(argv: Sequence[str], environ: Mapping[str, str]) -> ServeOptio
         pid_file=values["pid-file"],
         base_path=values["base-path"] or "",
         no_ui=bool(values["no-ui"]),
+        admin_socket=values["admin-socket"],
+        runtime_dir=values["runtime-dir"],
     )
 
 
 def _parser() -> FlagParser:
-    commands = "\n".join(f"  {name:9} {what}" for name, what in COMMANDS.items())
+    commands = "\n".join(f"  {name:10} {what}" for name, what in COMMANDS.items())
     parser = FlagParser(
         "serve",
         "Keep many local inference servers behind one address: start, swap and stop them on demand.",
@@ -141,6 +147,17 @@ def _parser() -> FlagParser:
         "state-dir",
         "where to keep what a restart after a crash needs (default $STATE_DIRECTORY, else "
         "$XDG_STATE_HOME/swapd, for root /var/lib/swapd)",
+        "DIR",
+        Path,
+    )
+    add(
+        "admin-socket",
+        "a unix socket whose clients need no key, or off (default swapd.sock in the runtime directory)",
+        "PATH",
+    )
+    add(
+        "runtime-dir",
+        "where the admin socket is (default $RUNTIME_DIRECTORY, else $XDG_RUNTIME_DIR, else /run/swapd)",
         "DIR",
         Path,
     )
@@ -250,19 +267,20 @@ def _serve(options: ServeOptions) -> int:
     loaded = _load(sources)
     tls = _checked_tls(options)
     state = _open_state_directory(options, os.environ)
-    try:
+    with contextlib.ExitStack() as held:
+        if state is not None:
+            held.callback(state.close)
         listeners = _bind(options)
+        for listener in listeners:
+            held.callback(listener.close)
+        admin = _admin_socket(options, os.environ)
+        for listener in admin.listeners:
+            held.callback(listener.close)
         try:
-            with pid_file(options.pid_file):
-                return _run_daemon(options, sources, loaded, listeners, state, ready_fd, tls)
+            held.enter_context(pid_file(options.pid_file))
         except PidFileError as error:
             raise CliError(str(error), "choose another --pid-file") from None
-        finally:
-            for listener in listeners:
-                listener.close()
-    finally:
-        if state is not None:
-            state.close()
+        return _run_daemon(options, sources, loaded, listeners, admin, state, ready_fd, tls)
 
 
 def _run_daemon(
@@ -270,6 +288,7 @@ def _run_daemon(
     sources: Sources,
     loaded: Loaded,
     listeners: Sequence[Listener],
+    admin: AdminSocket,
     state: StateDirectory | None,
     ready_fd: ReadyFd | None,
     tls: TLS | None,
@@ -281,21 +300,25 @@ def _run_daemon(
     from swapd.observe.console import Console
 
     assert loaded.config is not None
+    admin_socket = admin.listeners[0].unlink if admin.listeners else None
     return trio.run(
         main,
         DaemonSettings(
             sources=sources,
             loaded=loaded,
-            listeners=[listener.sock for listener in listeners],
+            listeners=[listener.sock for listener in (*listeners, *admin.listeners)],
             state_directory=state.path if state is not None else None,
             ready_fd=ready_fd,
-            server=ServerSettings(tls=tls),
+            server=ServerSettings(tls=tls, plain_socket=admin_socket),
+            admin_socket=admin_socket,
             drain_s=options.drain_timeout_s,
             pre_stop_delay_s=options.pre_stop_delay_s,
             watch_interval_s=options.watch_interval_s if options.watch_config else None,
             log_level=options.log_level,
             console=Console(),
-            started_lines=tuple(start_lines(options, sources, loaded.config, loaded.problems, listeners)),
+            started_lines=tuple(
+                start_lines(options, sources, loaded.config, loaded.problems, listeners, admin)
+            ),
             base_path=options.base_path,
             with_ui=not options.no_ui,
         ),
@@ -352,6 +375,18 @@ def _bind(options: ServeOptions) -> list[Listener]:
         raise CliError(str(error), error.hint) from None
 
 
+def _admin_socket(options: ServeOptions, environ: Mapping[str, str]) -> AdminSocket:
+    from swapd.supervision.admin_socket import open_admin_socket
+    from swapd.supervision.listeners import ListenError, ListenSyntaxError
+
+    try:
+        return open_admin_socket(options.admin_socket, options.runtime_dir, environ)
+    except ListenSyntaxError as error:
+        raise UsageError(f"wrong usage: {error}", error.hint) from None
+    except ListenError as error:
+        raise CliError(str(error), error.hint or "choose another place, or --admin-socket off") from None
+
+
 def _default_address(options: ServeOptions) -> ListenAddress:
     """Where to listen if no flag says: on the sockets that the service manager passes, else locally."""
     from swapd.supervision.activation import passed_descriptors
@@ -390,6 +425,7 @@ def start_lines(
     config: Config,
     warnings: Sequence[Problem],
     listeners: Sequence[Listener],
+    admin: AdminSocket | None = None,
 ) -> Iterator[str]:
     """What a person wants to know when the daemon has started, line by line for its log."""
     from swapd.config import render_problem
@@ -402,6 +438,8 @@ def start_lines(
     scheme = "https" if options.tls else "http"
     for listener in listeners:
         yield f"listening on {listener.url(scheme)}{' (all interfaces)' if listener.all_interfaces else ''}"
+    if admin is not None:
+        yield from admin.lines
     keys = len(config.api_keys)
     yield f"API keys: {keys or 'none, requests need no key'}"
     if not options.listen and all(listener.local_only for listener in listeners):

@@ -62,7 +62,9 @@ class Server:
         return self._hypercorn
 
     def open_connection(self, sock: socket.socket, peer: Any, local: Address) -> Connection:
-        connection = self._connection_class(self, sock, _address(sock.family, peer), local)
+        plain = local is not None and local == (self.settings.plain_socket, None)
+        connection_class = Connection if plain else self._connection_class
+        connection = connection_class(self, sock, _address(sock.family, peer), local)
         self.connections.add(connection)
         return connection
 

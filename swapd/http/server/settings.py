@@ -43,7 +43,8 @@ class ServerSettings:
     `max_head_bytes` bounds a request's head (431 beyond it). `max_body_bytes` bounds a request's body, 0
     leaves that to the app (413 beyond it); a WebSocket message is bounded by `websocket_max_message` bytes.
 
-    With `tls`, every listener speaks TLS, and HTTP/2 where a client asks for it by ALPN. `report_error` must
+    With `tls`, every listener speaks TLS, and HTTP/2 where a client asks for it by ALPN; only the unix socket
+    at the path `plain_socket` does not. `report_error` must
     not raise; the default writes to the standard library's logger `swapd.http.server`.
     """
 
@@ -57,4 +58,5 @@ class ServerSettings:
     max_body_bytes: int = field(default=0, validator=validators.ge(0))
     websocket_max_message: int = field(default=16 * 1024 * 1024, validator=validators.gt(0))
     tls: TLS | None = None
+    plain_socket: str | None = None
     report_error: ErrorReport = _log_error

@@ -37,8 +37,9 @@ def config(text: str) -> Config:
 
 def test_given_nothing_when_parsed_then_nothing_is_chosen() -> None:
     assert options() == ServeOptions(
-        (), None, (), None, None, False, 2.0, False, None, None, None, None, None, None, "", False
-    )
+        (), None, (), None, None, False, 2.0, False, None, None, None, None, None, None, "", False,
+        None, None,
+    )  # fmt: skip
 
 
 def test_given_a_command_line_of_the_reference_when_parsed_then_it_is_understood() -> None:
@@ -59,6 +60,8 @@ def test_given_a_command_line_of_the_reference_when_parsed_then_it_is_understood
         *[None] * 6,
         "",
         False,
+        None,
+        None,
     )
     assert parsed.tls
 
@@ -68,6 +71,7 @@ def test_given_all_flags_of_our_own_when_parsed_then_they_are_understood() -> No
         "--config=a", "--config", "b", "--listen=:1", "--listen", "unix:/s,mode=0600", "--check-only",
         "--log-level", "debug", "--drain-timeout", "1m30s", "--pre-stop-delay=0.5",
         "--state-dir=/s", "--ready-fd", "3", "--pid-file=/p", "--base-path=/x/y/", "--no-ui",
+        "--admin-socket=/a/s", "--runtime-dir", "/r",
     )  # fmt: skip
 
     assert parsed.config == (Path("a"), Path("b"))
@@ -76,6 +80,7 @@ def test_given_all_flags_of_our_own_when_parsed_then_they_are_understood() -> No
     assert (parsed.drain_timeout_s, parsed.pre_stop_delay_s) == (90.0, 0.5)
     assert (parsed.state_dir, parsed.ready_fd, parsed.pid_file) == (Path("/s"), 3, Path("/p"))
     assert (parsed.base_path, parsed.no_ui) == ("/x/y", True)
+    assert (parsed.admin_socket, parsed.runtime_dir) == ("/a/s", Path("/r"))
 
 
 def test_given_the_environment_when_parsed_then_it_stands_for_flags() -> None:
