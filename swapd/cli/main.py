@@ -30,6 +30,7 @@ COMMANDS: Final = {
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command that `argv` (without the program's name; None: the process's own) asks for."""
     words = list(sys.argv[1:] if argv is None else argv)
+    _open_missing_streams()
     try:
         return _command(words)(words)
     except CliError as error:
@@ -66,6 +67,16 @@ def _command(words: list[str]) -> Callable[[list[str]], int]:
         raise UsageError(f"unknown command: {name!r}", f"the commands are {', '.join(COMMANDS)}")
     run: Callable[[list[str]], int] = importlib.import_module(f"swapd.cli.{name}").run
     return run
+
+
+def _open_missing_streams() -> None:
+    """Give each standard stream that was closed (runit's sv does that to its checks) /dev/null instead.
+
+    Python has None for it; and its descriptor would go to the next file or socket, and what is printed there.
+    """
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_RDWR), mode, closefd=False))
 
 
 def _innermost(error: BaseException) -> BaseException:

@@ -150,10 +150,12 @@ async def test_what_a_page_says_to_do_works(page: Path, tmp_path: Path, environm
 
 def run(script: Script, directory: Path, environment: dict[str, str]) -> tuple[int, str]:
     """Exit status and output of the script, after at most 200 s."""
+    address = f"127.0.0.1:{script.ports['8080']}"
+    daemon = {"SWAPD_LISTEN": address, "SWAPD_URL": f"http://{address}"}
     done = subprocess.run(
         ["bash", "-c", f"{script.text}\necho the end"],
         cwd=directory,
-        env={**environment, "SWAPD_LISTEN": f"127.0.0.1:{script.ports['8080']}"},
+        env={**environment, **daemon},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,

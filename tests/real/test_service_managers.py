@@ -43,6 +43,7 @@ class Manager:
     needs: str
     program: tuple[str, ...]
     commands: Mapping[str, tuple[str, ...]]
+    knows_readiness: bool = True
 
     def set_up(self, service: Path, config: Path, url: str) -> None:
         """Write what it wants to have for this swapd, to run as the user who runs the test."""
@@ -107,6 +108,7 @@ MANAGERS = (
             "reload": (*_CONTROL, "signal", "HUP", "swapd"),
             "state": (*_CONTROL, "status", "swapd"),
         },
+        knows_readiness=False,
     ),
 )
 
@@ -188,6 +190,9 @@ async def managed(manager: Manager, directory: Path, **places: str) -> AsyncIter
         yield running
         running.ask("stop and wait")
         await until(lambda: not running.all_of_swapd)
+    except BaseException as error:
+        error.add_note(f"{running.ask('state')}\n{(directory / 'output').read_text()}")
+        raise
     finally:
         process.terminate()
         kill_processes(running.all_of_swapd)
@@ -211,8 +216,10 @@ async def test_given_a_service_when_it_is_stopped_and_started_then_it_is_gone_an
         # When it is stopped, then nothing of it is left
         service.ask("stop and wait")
         await until(lambda: not service.all_of_swapd)
-        # When it is started again, then it serves
+        # When it is started again, then it serves; a manager that can wait for that has done so
         service.ask("start and wait")
+        if manager.knows_readiness:
+            assert service.is_ready()
         await until(service.is_ready)
         service.chat()
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from ruamel.yaml import YAML
 
+from swapd.cli.client import DEFAULT_URL
 from swapd.cli.serve import parse_options
 from swapd.cli.unit import KINDS, as_text
 from swapd.cli.units.installation import Installation
@@ -82,7 +83,8 @@ def test_its_command_line_is_one_of_swapd_and_can_be_reached_from_outside() -> N
     assert environment["STATE_DIRECTORY"] == last("VOLUME") == last("WORKDIR")
     # And that is where its health is asked for
     assert last("EXPOSE") == "8080"
-    assert json.loads(last("HEALTHCHECK").partition("CMD ")[2])
+    assert json.loads(last("HEALTHCHECK").partition("CMD ")[2]) == ["/opt/swapd/bin/swapd", "health"]
+    assert DEFAULT_URL == "http://127.0.0.1:8080"
 
 
 def test_the_compose_file_builds_from_what_is_there() -> None:

@@ -67,6 +67,21 @@ class Installation:
         listen = ("--listen", self.listen) if self.listen else ()
         return (*self.program, "serve", "--config", str(self.config), "--watch-config", *listen)
 
+    @property
+    def health(self) -> tuple[str, ...]:
+        """The command that tells by its exit code whether the daemon takes requests."""
+        url = ("--url", self._url) if self._url else ()
+        return (*self.program, "health", "--ready", *url)
+
+    @property
+    def _url(self) -> str | None:
+        """Where this machine reaches it, if that is not where commands look by themselves."""
+        address = re.fullmatch(r"(.*):(\d+)", self.listen or "")
+        if address is None:
+            return None
+        host = "127.0.0.1" if address[1] in ("", "0.0.0.0", "[::]") else address[1]
+        return f"http://{host}:{address[2]}"
+
 
 def this_program(argv0: str, executable: str) -> tuple[str, ...]:
     """How the running swapd can be started again by somebody whose PATH is another."""

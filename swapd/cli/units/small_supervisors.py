@@ -39,6 +39,11 @@ def runit_service(here: Installation) -> list[UnitFile]:
 {_before(here)}exec 2>&1
 exec {quoted_for_shell(_as_user(here, "chpst -u", _serve(here)))}
 """
+    check = f"""\
+#!/bin/sh
+# `sv start` waits until this says yes.
+exec {quoted_for_shell(here.health)}
+"""
     finish = """\
 #!/bin/sh
 # A mistake in command line or configuration (2, 78) does not go away by trying again: stay down.
@@ -47,7 +52,7 @@ case $1 in
     *) sleep 3 ;;
 esac
 """
-    return [UnitFile("run", run, 0o755), UnitFile("finish", finish, 0o755)]
+    return [UnitFile("run", run, 0o755), UnitFile("check", check, 0o755), UnitFile("finish", finish, 0o755)]
 
 
 _STATE_DIRECTORY: Final = "/var/lib/swapd"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 import tomllib
 from collections.abc import Callable, Sequence
@@ -164,3 +165,17 @@ def test_given_a_wish_for_the_version_when_run_then_nothing_heavy_is_imported() 
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
 
     assert done.stdout.splitlines()[-1] == "[]"
+
+
+@pytest.mark.parametrize(
+    ("command", "status"),
+    [
+        ("version >&-", 0),
+        ("version <&- >&- 2>&-", 0),
+        ("check no-such.yaml >&- 2>&-", 1),
+        ("nonsense 2>&-", 2),
+    ],
+)
+def test_given_closed_streams_when_run_then_the_exit_code_is_the_same(command: str, status: int) -> None:
+    done = subprocess.run(["sh", "-c", f'"$0" -m swapd {command}', sys.executable], timeout=60, check=False)
+    assert done.returncode == status
