@@ -154,6 +154,9 @@ class RequestParser:
             self.beyond = beyond
             return
         self.requests.remove(request)
+        if request.method == "CONNECT":  # llhttp takes each for an upgrade, whatever its fields say
+            self.failed = _no_tunnel()
+            return
         head = _without_upgrade(request)
         self._renew()
         self.feed(head + beyond)
@@ -250,12 +253,16 @@ class _TooManyRequests(Exception):
 def _check_target(request: Request) -> None:
     """A target that is not a path: absolute (RFC 9112 §3.2.2), an authority (§3.2.3) or `*` (§3.2.4)."""
     if request.method == "CONNECT":
-        raise BadRequest(501, "this server is not a tunnel")
+        raise _no_tunnel()
     if request.target == b"*":
         if request.method != "OPTIONS":
             raise BadRequest(400, "the target * is for OPTIONS only")
     elif b"://" not in request.target:
         raise BadRequest(400, "the request target is neither a path nor an absolute URL")
+
+
+def _no_tunnel() -> BadRequest:
+    return BadRequest(501, "this server is not a tunnel")
 
 
 def _without_upgrade(request: Request) -> bytes:

@@ -29,6 +29,11 @@ REFUSED: dict[str, tuple[bytes, int]] = {
     "an unknown method": (b"FROB / HTTP/1.1\r\nHost: x\r\n\r\n", 400),
     "a method in lower case": (b"get / HTTP/1.1\r\nHost: x\r\n\r\n", 400),
     "CONNECT": (b"CONNECT example.org:443 HTTP/1.1\r\nHost: example.org\r\n\r\n\x16\x03\x01", 501),
+    "CONNECT to a path": (b"CONNECT / HTTP/1.1\r\nHost: x\r\n\r\n", 501),
+    "CONNECT to a path, as an upgrade": (
+        b"CONNECT / HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n",
+        501,
+    ),
     "GET *": (b"GET * HTTP/1.1\r\nHost: x\r\n\r\n", 400),
     "a target that is neither path nor URL": (b"GET path HTTP/1.1\r\nHost: x\r\n\r\n", 400),
     "a space in the target": (b"GET /a b HTTP/1.1\r\nHost: x\r\n\r\n", 400),

@@ -121,6 +121,16 @@ def test_a_broken_byte_never_makes_it_raise(
     assert parser.failed is None or 400 <= parser.failed.status <= 505
 
 
+def test_connect_to_a_path_is_refused_and_not_read_again_without_end() -> None:
+    # Given a CONNECT that names a path, which llhttp calls an upgrade although no field asks for one
+    # When it is fed, behind a good request
+    parser = parse(GET + b"CONNECT / HTTP/1.1\r\nHost: x\r\n\r\n")
+    # Then the good one is read, and the other refused
+    assert len(parser.requests) == 1
+    assert parser.failed is not None
+    assert parser.failed.status == 501
+
+
 def test_nothing_is_read_behind_what_makes_no_sense() -> None:
     # Given a good request, a bad one, and a good one
     parser = parse(GET + b"BAD\r\n\r\n" + GET)
