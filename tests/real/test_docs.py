@@ -118,11 +118,13 @@ def environment(tmp_path: Path) -> Iterator[dict[str, str]]:
     programs = install(tmp_path, LLAMA_SERVER, "llama-server")
     swapd = Path(sys.executable).parent
     marker = uuid4().hex
-    (tmp_path / "home").mkdir()
+    for place in ("home", "runtime"):
+        (tmp_path / place).mkdir()
     yield {
         "PATH": f"{programs}:{swapd}:/usr/bin:/bin",
         "HOME": str(tmp_path / "home"),
         "XDG_STATE_HOME": str(tmp_path / "state"),
+        "XDG_RUNTIME_DIR": str(tmp_path / "runtime"),
         "LANG": "C.UTF-8",
         MARKER: marker,
     }

@@ -146,7 +146,10 @@ async def demo(*command: str | Path, cwd: Path) -> AsyncIterator[str]:
     address = f"127.0.0.1:{free_port()}"
     words = [*map(str, command), "demo", "--listen", address]
     process = await trio.lowlevel.open_process(
-        words, cwd=cwd, env={"HOME": str(cwd / "home"), "PATH": "/usr/bin:/bin"}, stdout=subprocess.DEVNULL
+        words,
+        cwd=cwd,
+        env={"HOME": str(cwd / "home"), "XDG_RUNTIME_DIR": str(cwd / "home"), "PATH": "/usr/bin:/bin"},
+        stdout=subprocess.DEVNULL,
     )
     try:
         await until(lambda: _answers(f"http://{address}/health"))

@@ -166,7 +166,12 @@ def _spawn(manager: Manager, service: Path, marker: str) -> subprocess.Popen[byt
         return subprocess.Popen(
             [word.format(service=service) for word in manager.program],
             cwd=directory,
-            env={**os.environ, MARKER: marker, "XDG_STATE_HOME": str(directory / "state")},
+            env={
+                **os.environ,
+                MARKER: marker,
+                "XDG_STATE_HOME": str(directory),
+                "XDG_RUNTIME_DIR": str(directory),
+            },
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,

@@ -39,7 +39,7 @@ services:
     read_only: true
     tmpfs:
       - /tmp
-      - /run
+      - /run/swapd:uid=10001,mode=0700
     # For servers that share memory between their processes, such as vLLM.
     shm_size: 2gb"""
     if here.config.name != "config.yaml":

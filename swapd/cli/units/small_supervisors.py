@@ -56,6 +56,8 @@ esac
 
 
 _STATE_DIRECTORY: Final = "/var/lib/swapd"
+_RUNTIME_DIRECTORY: Final = "/run/swapd"
+"""Where commands look for the admin socket."""
 
 
 def _serve(here: Installation) -> Sequence[str]:
@@ -64,10 +66,14 @@ def _serve(here: Installation) -> Sequence[str]:
 
 
 def _before(here: Installation) -> str:
-    """What has to be there before another user can run it."""
+    """What is done as root before another user runs it."""
     if here.user is None:
         return ""
-    return f"# Needs: useradd --system {here.user}; install -d -m 700 -o {here.user} {_STATE_DIRECTORY}\n"
+    return (
+        f"# Needs: useradd --system {here.user}\n"
+        f"install -d -m 700 -o {here.user} {_STATE_DIRECTORY}\n"
+        f"install -d -o {here.user} {_RUNTIME_DIRECTORY}\n"
+    )
 
 
 def _as_user(here: Installation, become: str, command: Sequence[str]) -> Sequence[str]:
