@@ -20,25 +20,28 @@ _FREQUENCY: Final = Path("/sys/devices/system/cpu/cpu0/cpufreq/scaling_cur_freq"
 class SystemSource:
     """Reads through psutil, which is loaded with the first look.
 
-    The mutable state is what psutil remembers of the last look, and the names of the interfaces.
+    The mutable state is how long each processor had been busy at the last look, and the names of the
+    interfaces. psutil's own `cpu_percent` will not do: it remembers the last look of each thread apart, and
+    the looks are taken in whatever thread is free.
     """
 
     def __init__(self, *, cgroup: Path = _CGROUP, pressure: Path = _PRESSURE) -> None:
         self._cgroup = cgroup
         self._pressure = pressure
         self._interfaces: tuple[str, ...] = ()
+        self._spent: list[tuple[float, float]] = []
 
     def prime(self) -> None:
         """Begin to measure the load of the processors; `read` is due `PRIME_S` later at the earliest."""
         import psutil
 
-        psutil.cpu_percent(percpu=True)
+        self._load(psutil)
 
     def read(self) -> SystemReading:
         """How things are now; the processors' load is that since the last call, or since `prime`."""
         import psutil
 
-        cores = array("f", psutil.cpu_percent(percpu=True))
+        cores = self._load(psutil)
         memory, swap = psutil.virtual_memory(), psutil.swap_memory()
         load = psutil.getloadavg()
         values = system_values(
@@ -70,6 +73,13 @@ class SystemSource:
             cgroup=self._limits(),
         )
 
+    def _load(self, psutil: Any) -> array[float]:
+        """The percentage of the time since the last look that each processor was busy; 0 at the first."""
+        before, self._spent = self._spent, [_spent(times) for times in psutil.cpu_times(percpu=True)]
+        if len(before) != len(self._spent):  # the first look, or a processor has come or gone
+            return array("f", [0.0] * len(self._spent))
+        return array("f", map(_share, before, self._spent))
+
     def _traffic(self, psutil: Any) -> tuple[tuple[str, ...], array[int]]:
         counters = {
             name: each
@@ -98,6 +108,17 @@ class SystemSource:
             _number(self._cgroup / "memory.current", MIB),
             int(quota) / int(period) if quota.isdecimal() and period.isdecimal() else UNKNOWN,
         )
+
+
+def _spent(times: Any) -> tuple[float, float]:
+    """Seconds a processor was busy, and seconds in all. What guests used is part of `user` and `nice`."""
+    total = sum(times) - getattr(times, "guest", 0.0) - getattr(times, "guest_nice", 0.0)
+    return total - times.idle - getattr(times, "iowait", 0.0), total
+
+
+def _share(before: tuple[float, float], after: tuple[float, float]) -> float:
+    passed = after[1] - before[1]
+    return max(0.0, min(100.0, 100 * (after[0] - before[0]) / passed)) if passed > 0 else 0.0
 
 
 def _disk(psutil: Any) -> tuple[int, int] | None:
