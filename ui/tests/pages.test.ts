@@ -104,7 +104,7 @@ describe("activity", () => {
   it("is exported as a table that holds together", () => {
     const text = markdownTable([row(), row({ id: 2 })], COLUMNS.filter(({ shown }) => shown));
     expect(text).toContain("m\\|x");
-    expect(text).toContain("| Prompt | 200 (200.00 t/s) |");
+    expect(text).toContain("| Prompt | 200 (200.0 t/s) |");
     const widths = text.split("\n").filter((line) => line.startsWith("| ")).slice(9).map((line) => line.split(/(?<!\\)\|/).length);
     expect(new Set(widths).size).toBe(1);
   });

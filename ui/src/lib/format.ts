@@ -69,7 +69,13 @@ export function clock(ms: Maybe): string {
 
 /** Tokens a second; the API says -1 when nobody measured it. */
 export function speed(value: Maybe): string {
-  return known(value) && value > 0 ? `${value.toFixed(2)} t/s` : DASH;
+  return known(value) && value > 0 ? `${rate(value)} t/s` : DASH;
+}
+
+/** A rate without its unit, with no more digits than say something: "12.34", "456.7", "8,396". */
+export function rate(value: number): string {
+  if (value >= 1000) return count(Math.round(value));
+  return value.toFixed(value >= 100 ? 1 : 2);
 }
 
 export function percent(value: Maybe, digits = 0): string {

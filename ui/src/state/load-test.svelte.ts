@@ -4,6 +4,7 @@ import { isAbort, messageOf, request } from "../lib/http";
 import type { Phase, Run } from "../lib/playground";
 import { SseParser, textOf } from "../lib/sse";
 import { SESSION, chat as busy } from "./chat-busy.svelte";
+import { live } from "./live.svelte";
 
 export interface Plan {
   models: string[];
@@ -69,6 +70,12 @@ export class LoadTest {
 
   #show(runs: readonly Run[]): void {
     this.elapsed = this.#now();
+    for (const run of runs) {
+      // Where the daemon does not tell of the loading in the answer itself, the state of the model does.
+      if (run.status !== "running" || run.phases.at(-1)?.phase !== "waiting") continue;
+      const state = live.models?.find(({ id, aliases }) => id === run.model || aliases?.includes(run.model))?.state;
+      if (state === "starting") run.phases.push({ phase: "loading", at: this.elapsed });
+    }
     this.runs = runs.map((run) => ({ ...run }));
   }
 
