@@ -46,17 +46,19 @@ def run(argv: Sequence[str]) -> int:
         findings = find_models(where, progress.show)
     plan = make_plan(findings.models, detect_memory())
     server = values["server"] or shutil.which("llama-server")
+    state = default_state_directory(os.environ)
     text = configuration(
         plan,
         server=shlex.quote(server or "llama-server"),
         server_found=server is not None,
-        store=default_state_directory(os.environ) / "activity.db",
+        store=state / "activity.db",
     )
     if values["json"]:
         _print_json(plan, findings.skipped, text)
     elif printing:
         print(text, end="")
     if not printing:
+        _make_state_directory(state)
         _write(out, text)
     _tell(plan, findings.skipped, where)
     if not printing and not values["json"]:
@@ -86,6 +88,17 @@ def _parser() -> FlagParser:
 def _must_not_exist(out: Path, *, forced: bool) -> None:
     if out.exists() and not forced:
         raise CliError(f"cannot write {out}: it exists", "--force writes over it, --out names another file")
+
+
+def _make_state_directory(path: Path) -> None:
+    """The store is in it, and a configuration whose store has no directory is refused."""
+    try:
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise CliError(
+            f"cannot make {path}, where the history is to be: {error.strerror or error}",
+            "set XDG_STATE_HOME to a directory that may be written",
+        ) from None
 
 
 def _write(out: Path, text: str) -> None:

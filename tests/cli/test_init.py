@@ -101,7 +101,14 @@ async def test_given_models_when_initialised_checked_and_served_then_llama_cpp_a
     # When the configuration is written and checked
     out = tmp_path / "swapd.yaml"
     done = await piped(
-        None, "init", str(models), "--out", str(out), "--server", str(server), STATE_DIRECTORY=str(tmp_path)
+        None,
+        "init",
+        str(models),
+        "--out",
+        str(out),
+        "--server",
+        str(server),
+        STATE_DIRECTORY=str(tmp_path / "state" / "new"),
     )
     assert done.code == 0, done
     checked = await piped(None, "check", "--strict", str(out))
