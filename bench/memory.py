@@ -1,6 +1,7 @@
 """Whether memory grows with what passes through: a big download, a big upload, a client that stops reading.
 
-Measured as the growth of the highest resident size during each, and of the resident size after all.
+Measured as the growth of the highest resident size during each, and of the resident size a second after all.
+How fast the first two pass is measured beside it.
 """
 
 from __future__ import annotations
@@ -17,16 +18,22 @@ from bench.targets import Target
 _PREFIX = "/upstream/m1"
 _BLOCK = b"x" * 65536
 _STALL_S = 1.5
+_BACK_AFTER_S = 1.0
 
 
 def measure(targets: Sequence[Target], scale: Scale, results: Results) -> None:
-    """`memory/download bytes`, `memory/upload bytes`, `memory/stalled bytes`, `memory/after bytes`."""
+    """`memory/… bytes` of download, upload, stalled and after; `transfer/… mb_per_s` of the first two."""
     for target in targets:
         _download(target.port, 1_000_000)  # buffers that are kept are not growth
         _upload(target.port, 1_000_000)
         start = procfs.resident_bytes(target.pids)
         for name, transfer in (("download", _download), ("upload", _upload), ("stalled", _stall)):
+            began = time.monotonic()
             results.add(f"memory/{name}", "bytes", target, _growth(target, transfer, scale.big_bytes))
+            if name != "stalled":
+                speed = scale.big_bytes / 1e6 / (time.monotonic() - began)
+                results.add(f"transfer/{name}", "mb_per_s", target, speed)
+        time.sleep(_BACK_AFTER_S)
         target_is_back = procfs.resident_bytes(target.pids) - start
         results.add("memory/after", "bytes", target, max(0, target_is_back))
         target.settle()

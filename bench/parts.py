@@ -10,6 +10,7 @@ from typing import Final
 from attrs import frozen
 
 from bench import (
+    bodies,
     config_load,
     decisions,
     fairness,
@@ -94,6 +95,12 @@ def _scheduling(bench: Bench) -> None:
             fairness.measure(target, bench.tools, bench.scale, bench.results)
 
 
+def _bodies(bench: Bench) -> None:
+    swapping = [target for target in bench.targets if target.swaps]
+    with running(swapping):
+        bodies.measure(swapping, bench.scale, bench.results)
+
+
 def _instructions(bench: Bench) -> None:
     for target in bench.targets:
         if target.name == "swapd":
@@ -115,6 +122,7 @@ PARTS: Final[Mapping[str, Part]] = {
     "streams": _streams,
     "readiness": _readiness,
     "memory": _memory,
+    "bodies": _bodies,
     "instructions": _instructions,
     "scheduling": _scheduling,
 }

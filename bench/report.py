@@ -21,6 +21,7 @@ _UNITS = {
     "bytes": ("KB", 1e-3),
     "ms": ("ms", 1.0),
     "cpu_ms": ("ms CPU", 1.0),
+    "mb_per_s": ("MB/s", 1.0),
     "instructions": ("k instructions", 1e-3),
     "wakeups": ("wake-ups", 1.0),
     "accept_ms": ("ms to accept", 1.0),

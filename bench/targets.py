@@ -24,6 +24,9 @@ _STOP_LIMIT_S = 40.0
 LOAD_TIMES_MS = (20, 200, 700, 1500)
 """How long the models of the readiness measurement load."""
 
+EDITED_MODEL = "edited"
+"""The model whose requests are changed on their way."""
+
 UNTIL_READY = ("refuse", "503")
 """What they do meanwhile."""
 
@@ -202,10 +205,15 @@ def _swap_config(tools: Tools, start_port: int) -> str:
         for mode in UNTIL_READY:
             arguments = ("--ready-ms", load_ms, "--until-ready", mode)
             models[model_name(load_ms, mode)] = tools.upstream("${PORT}", *arguments)
+    models[EDITED_MODEL] = models["m1"]
     lines = [f"startPort: {start_port}", "models:"]
     for name, command in models.items():
         quoted = shlex.join(command).replace("'${PORT}'", "${PORT}")
         lines += [f"  {name}:", f"    cmd: {quoted}", "    concurrencyLimit: 2000"]
+    lines += [
+        "    useModelName: real",
+        "    filters: {stripParams: temperature, setParams: {top_p: 0.5, chat_template_kwargs: {x: 1}}}",
+    ]
     return "\n".join(lines) + "\n"
 
 

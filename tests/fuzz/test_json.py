@@ -8,7 +8,7 @@ from typing import Any
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
-from swapd.http.proxy.json_edit import EditError, NotJson, Path, delete_value, encode, set_value
+from swapd.http.proxy.json_edit import EditError, NotJson, Path, SetAside, delete_value, encode, set_value
 from swapd.http.proxy.json_fields import read_fields, replace_model
 
 SHORT = settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -127,6 +127,29 @@ def test_an_edit_does_what_it_would_do_to_a_tree_and_nothing_else(
     # Then exactly that has changed
     assert tree(changed) == with_value(before, tuple(path), tree(new.encode()))
     assert tree(gone) == without(before, tuple(path))
+
+
+@SHORT
+@given(documents(), st.lists(st.tuples(PLAIN, PLAIN), max_size=3), st.integers(0, 12), st.booleans())
+def test_edits_beside_values_that_were_set_aside_come_to_the_same(
+    text: str, places: list[tuple[str, str]], above: int, deleting: bool
+) -> None:
+    # Given a document, and some places in it
+    body = text.encode("utf-8", "replace")
+    assume(body.lstrip().startswith(b"{"))
+    paths = [Path((outer, inner), has_pattern=False) for outer, inner in places]
+    # When they are edited in the document, and in what is left of it without its larger values
+    document = SetAside.largest_of(body, frozenset(path.elements[0] for path in paths), above)
+    try:
+        for path in paths:
+            body = delete_value(body, path) if deleting else set_value(body, path, b"1.50")
+    except EditError:
+        return
+    for path in paths:
+        rest = document.rest
+        document.rest = delete_value(rest, path) if deleting else set_value(rest, path, b"1.50")
+    # Then both have become the same
+    assert document.whole() == body
 
 
 @SHORT

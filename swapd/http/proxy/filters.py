@@ -13,7 +13,15 @@ from msgspec import Struct
 
 from swapd.config.model import PeerFilters
 from swapd.http.errors import Rejected
-from swapd.http.proxy.json_edit import EditError, NotJson, Path, delete_value, encode, set_value
+from swapd.http.proxy.json_edit import (
+    EditError,
+    NotJson,
+    Path,
+    SetAside,
+    delete_value,
+    encode,
+    set_value,
+)
 
 
 class _Setting(Struct, frozen=True):
@@ -30,16 +38,19 @@ class Filters(Struct, frozen=True, eq=False):
     strip: tuple[tuple[str, Path], ...]
     set: tuple[_Setting, ...]
     set_by_name: Mapping[str, tuple[_Setting, ...]]
+    touched: frozenset[str]
+    """The members of a document that any of them concerns."""
 
     @classmethod
     def compiled(cls, configured: PeerFilters) -> Filters | None:
         """None if there is nothing to do, which is the case for most models."""
         strip = tuple((key, Path.parse(key)) for key in configured.strip)
-        compiled = cls(
-            tuple(item for item in strip if _is_allowed(item[1])),
-            _settings(configured.set_params.items()),
-            {name: _settings(params.items()) for name, params in configured.set_params_by_id.items()},
-        )
+        stripped = tuple(item for item in strip if _is_allowed(item[1]))
+        always = _settings(configured.set_params.items())
+        by_name = {name: _settings(params.items()) for name, params in configured.set_params_by_id.items()}
+        paths = [path for _, path in stripped]
+        paths += [setting.path for settings in (always, *by_name.values()) for setting in settings]
+        compiled = cls(stripped, always, by_name, frozenset(path.elements[0] for path in paths))
         return compiled if compiled.strip or compiled.set or compiled.set_by_name else None
 
     def applied(self, body: bytes, name: str) -> bytes:
@@ -47,17 +58,21 @@ class Filters(Struct, frozen=True, eq=False):
 
         Raises `Rejected` for an edit that cannot be made, and `NotJson` if the body is nothing to be edited.
         """
+        settings = (*self.set, *self.set_by_name.get(name, ()))
+        if not self.strip and not settings:
+            return body
+        document = SetAside.largest_of(body, self.touched)
         for key, path in self.strip:
             try:
-                body = delete_value(body, path)
+                document.rest = delete_value(document.rest, path)
             except EditError:
                 raise _failed(f"error stripping parameter {key} from request") from None
-        for setting in (*self.set, *self.set_by_name.get(name, ())):
+        for setting in settings:
             try:
-                body = set_value(body, setting.path, setting.value)
+                document.rest = set_value(document.rest, setting.path, setting.value)
             except EditError:
                 raise _failed(f"error setting parameter {setting.key} in request") from None
-        return body
+        return document.whole()
 
 
 class FilterTable:

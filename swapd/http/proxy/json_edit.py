@@ -11,6 +11,7 @@ object. Of duplicate keys the first counts.
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator
 from enum import Enum, auto
@@ -23,6 +24,12 @@ from swapd.http.proxy.json_text import BOM, COLON, SEPARATORS, SPACE, STRING, ke
 
 MAX_PADDING = 100_000
 """The farthest index a set may create; the items before it become null."""
+
+SMALL_VALUE = 4096
+"""Bytes of a value that is worth no trouble."""
+
+_MARK = os.urandom(12).hex().encode()
+"""Tells our own stand-ins from anything that a client may send."""
 
 _ELEMENT = re.compile(r"((?:\\.|[^.\\])*+)(?:\.|\Z)", re.DOTALL)
 _INDEX = re.compile(r"\d+")
@@ -78,25 +85,75 @@ def delete_value(body: bytes, path: Path) -> bytes:
     return _edited(body, path, _Last.GONE)
 
 
+class SetAside(Struct, eq=False):
+    """A document without its largest values, for as long as others are edited.
+
+    Pictures make a document of megabytes, which each edit would read and copy anew. `rest` is what remains,
+    with a short string in the place of each value; `whole` puts them back.
+    """
+
+    rest: bytes
+    values: list[tuple[bytes, bytes]]
+
+    @classmethod
+    def largest_of(cls, body: bytes, needed: frozenset[str], above: int = SMALL_VALUE) -> SetAside:
+        """Set aside the values at the top level that take more than `above` bytes, except those of `needed`.
+
+        Raises `NotJson`.
+        """
+        if len(body) <= above:
+            return cls(body, [])
+        slots, _ = _members(body, _start_of(body))
+        keys = {name.encode() for name in needed}
+        splices: list[_Splice] = []
+        values: list[tuple[bytes, bytes]] = []
+        for slot in slots:
+            if slot.end - slot.value > above and slot.key not in keys:
+                stand_in = b'"\\u0000set aside: %d %b"' % (len(values), _MARK)
+                splices.append(_Splice(slot.value, slot.end, stand_in))
+                values.append((stand_in, body[slot.value : slot.end]))
+        return cls(_spliced(body, splices), values)
+
+    def whole(self) -> bytes:
+        """The document as it is after the edits."""
+        parts: list[bytes] = []
+        rest = self.rest
+        for stand_in, value in self.values:
+            before, _, rest = rest.partition(stand_in)
+            parts += (before, value)
+        return b"".join((*parts, rest)) if parts else rest
+
+
 def encode(value: Any) -> bytes:
     """A value of the configuration as JSON."""
     return msgspec.json.encode(value)
 
 
 def _edited(body: bytes, path: Path, new: bytes | _Last) -> bytes:
-    start = match_end(SPACE, body, len(BOM) if body.startswith(BOM) else 0)
-    if body[start : start + 1] != b"{":
-        raise NotJson("the body is not an object")
+    start = _start_of(body)
     splices = list(_splices(body, start, path.elements, new))
     if not splices:
         return body
-    parts: list[bytes] = []
+    return _spliced(body, splices)
+
+
+def _spliced(body: bytes, splices: list[_Splice]) -> bytes:
+    around = memoryview(body)  # a body may be large: it is copied once
+    parts: list[bytes | memoryview] = []
     position = 0
     for splice in splices:
-        parts += (body[position : splice.start], splice.text)
+        parts += (around[position : splice.start], splice.text)
         position = splice.end
-    parts.append(body[position:])
+    parts.append(around[position:])
     return b"".join(parts)
+
+
+def _start_of(body: bytes) -> int:
+    """Where the object begins that a document is."""
+    start = match_end(SPACE, body, len(BOM) if body.startswith(BOM) else 0)
+    if body[start : start + 1] != b"{":
+        raise NotJson("the body is not an object")
+    return start
 
 
 class _Splice(Struct, frozen=True, gc=False):

@@ -47,6 +47,7 @@ class _Document(msgspec.Struct, gc=False):
 
 
 _decode_document = msgspec.json.Decoder(_Document).decode
+_MODEL = b'"model"'
 _INTEGER = re.compile(r"-?\d+")
 _NUMBER = re.compile(r"-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?")
 
@@ -63,9 +64,10 @@ def _read_strictly(body: bytes) -> JsonFields | None:
     letter of both names is \\u006x or \\u007x. And a key that occurs once, and is known to be there, is where
     it is found.
     """
-    if body.count(b'"model"') != 1 or body.count(b'"stream"') > 1:
+    place = body.find(_MODEL)
+    if place < 0 or body.find(_MODEL, place + 1) >= 0 or body.count(b'"stream"') > 1:
         return None
-    if body.find(b"\\u006") >= 0 or body.find(b"\\u007") >= 0:
+    if body.find(b"\\u00") >= 0 and (body.find(b"\\u006") >= 0 or body.find(b"\\u007") >= 0):
         return None
     try:
         document = _decode_document(body)
@@ -73,7 +75,7 @@ def _read_strictly(body: bytes) -> JsonFields | None:
         return None
     if not document.model:
         return None
-    return JsonFields(document.model, body.index(b'"model"') + len(b'"model"'), None, document.stream)
+    return JsonFields(document.model, place + len(_MODEL), None, document.stream)
 
 
 def _scan(body: bytes) -> JsonFields:
@@ -143,4 +145,5 @@ def replace_model(body: bytes, fields: JsonFields, name: str) -> bytes:
         end = match_end(STRING, body, start)
     new = msgspec.json.encode(name)
     fields.model, fields.start, fields.end = name, start, start + len(new)
-    return b"".join((body[:start], new, body[end:]))
+    around = memoryview(body)  # a body may be large: it is copied once
+    return b"".join((around[:start], new, around[end:]))

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from swapd.http.proxy.json_edit import EditError, NotJson, Path, delete_value, encode, set_value
+from swapd.http.proxy.json_edit import EditError, NotJson, Path, SetAside, delete_value, encode, set_value
 
 
 @pytest.mark.parametrize(
@@ -151,6 +151,16 @@ def test_given_any_object_when_edited_then_it_means_what_a_dictionary_would(
         assert json.loads(set_value(body, path, encode(value))) == nested
     expected.pop(outer)
     assert json.loads(delete_value(edited, Path.parse(escaped(outer)))) == expected
+
+
+def test_given_large_values_when_set_aside_then_the_rest_is_short_and_the_whole_as_it_was() -> None:
+    picture, other = b'"' + b"A" * 5000 + b'"', b"[" + b"1.0, " * 2000 + b"1e400]"
+    body = b'{"a" : ' + picture + b', "temperature": 1.0,"b":' + other + b',"c":' + picture + b"} tail"
+    aside = SetAside.largest_of(body, frozenset({"c"}))
+    assert len(aside.rest) < 5300
+    assert aside.whole() == body
+    aside.rest = delete_value(aside.rest, Path.parse("temperature"))
+    assert aside.whole() == body.replace(b'"temperature": 1.0,', b"")
 
 
 fragments = st.lists(
