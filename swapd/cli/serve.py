@@ -33,6 +33,10 @@ if TYPE_CHECKING:
 DEFAULT_LISTEN: Final = "127.0.0.1:8080"
 DEFAULT_TLS_LISTEN: Final = "127.0.0.1:8443"
 _TWINS: Final = "Each flag can also be given in the environment: --log-level as SWAPD_LOG_LEVEL."
+MACHINE_CONFIG: Final = Path("/etc/swapd/config.yaml")
+LLAMA_SWAP_PLACES: Final = (Path("/app/config.yaml"), Path("/etc/llama-swap/config/config.yaml"))
+"""Where the images of llama-swap have it; looked at in containers, so that a volume may stay as it is."""
+_CONTAINER_MARKS: Final = (Path("/.dockerenv"), Path("/run/.containerenv"))
 LOG_LEVELS: Final = ("debug", "info", "warn", "error")
 DEFAULT_WATCH_INTERVAL_S: Final = 2.0
 BACKSTOP_S: Final = 5
@@ -221,7 +225,7 @@ def find_sources(options: ServeOptions, environ: Mapping[str, str]) -> Sources:
     raise CliError(
         f"cannot load the configuration: error[source-missing]: neither --config nor --config-dir is given, "
         f"and there is no {', '.join(map(str, places))}",
-        "give --config FILE; `swapd demo` shows what swapd does without any",
+        "give --config FILE; `swapd init` writes one, `swapd demo` shows what swapd does without any",
         ExitCode.CONFIG,
     )
 
@@ -229,7 +233,13 @@ def find_sources(options: ServeOptions, environ: Mapping[str, str]) -> Sources:
 def default_places(environ: Mapping[str, str]) -> list[Path]:
     """Where a configuration is looked for when no flag names one."""
     home = environ.get("XDG_CONFIG_HOME") or Path(environ.get("HOME") or "/") / ".config"
-    return [Path("swapd.yaml"), Path(home) / "swapd" / "config.yaml", Path("/etc/swapd/config.yaml")]
+    places = [Path("swapd.yaml"), Path(home) / "swapd" / "config.yaml", MACHINE_CONFIG]
+    return [*places, *LLAMA_SWAP_PLACES] if _in_container(environ) else places
+
+
+def _in_container(environ: Mapping[str, str]) -> bool:
+    """Whether docker, podman or another that says so has started us."""
+    return "container" in environ or any(mark.exists() for mark in _CONTAINER_MARKS)
 
 
 def _load(sources: Sources) -> Loaded:
@@ -433,6 +443,8 @@ def start_lines(
     yield f"swapd {BUILD.version} ({BUILD.commit})"
     places = [*sources.files, *([sources.directory] if sources.directory else [])]
     yield f"configuration: {', '.join(map(str, places))}; {_counted(len(config.models), 'model')}"
+    if set(sources.files) & set(LLAMA_SWAP_PLACES):
+        yield f"that is where llama-swap had it; the place for swapd's own is {MACHINE_CONFIG}"
     for warning in warnings:
         yield render_problem(warning)
     scheme = "https" if options.tls else "http"

@@ -11,7 +11,7 @@ from typing import Final
 
 from swapd.cli.arguments import FlagParser
 from swapd.cli.errors import CliError, ExitCode, UsageError
-from swapd.cli.serve import BACKSTOP_S, default_places
+from swapd.cli.serve import BACKSTOP_S, MACHINE_CONFIG, default_places
 from swapd.cli.units import compose, launchd, small_supervisors, systemd
 from swapd.cli.units.installation import Installation, UnitFile, find_installation, stop_time_s
 from swapd.config import Sources, load
@@ -30,7 +30,6 @@ _OWN_USER: Final = ("systemd", "s6", "runit")
 """Where swapd runs as a user of its own; elsewhere as whoever starts it."""
 
 _USER: Final = "swapd"
-_MACHINE_CONFIG: Final = Path("/etc/swapd/config.yaml")
 
 
 def run(argv: Sequence[str]) -> int:
@@ -89,7 +88,7 @@ def _parser() -> FlagParser:
         epilog=f"kinds:\n{kinds}",
     )
     parser.add_value(
-        "config", f"configuration to serve (default: as found, else {_MACHINE_CONFIG})", "FILE", Path
+        "config", f"configuration to serve (default: as found, else {MACHINE_CONFIG})", "FILE", Path
     )
     parser.add_value("listen", "where swapd is to listen", "ADDR")
     parser.add_value("user", "who is to run it (default swapd; systemd, s6 and runit)", "NAME")
@@ -100,8 +99,8 @@ def _parser() -> FlagParser:
 
 def _config(kind: str, given: Path | None) -> Path:
     """The configuration's absolute path: the given one, else where `serve` would find one by itself."""
-    places = [given] if given else [_MACHINE_CONFIG] if kind in _OWN_USER else default_places(os.environ)
-    found = next((place for place in places if place.is_file()), given or _MACHINE_CONFIG)
+    places = [given] if given else [MACHINE_CONFIG] if kind in _OWN_USER else default_places(os.environ)
+    found = next((place for place in places if place.is_file()), given or MACHINE_CONFIG)
     return Path(os.path.abspath(found))  # noqa: PTH100 - symlinks are to stay: they may be what changes
 
 

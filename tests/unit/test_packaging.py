@@ -11,7 +11,7 @@ import pytest
 from ruamel.yaml import YAML
 
 from swapd.cli.client import DEFAULT_URL
-from swapd.cli.serve import parse_options
+from swapd.cli.serve import MACHINE_CONFIG, default_places, parse_options
 from swapd.cli.unit import KINDS, as_text
 from swapd.cli.units.installation import Installation
 
@@ -77,7 +77,8 @@ def test_its_command_line_is_one_of_swapd_and_can_be_reached_from_outside() -> N
     assert command == "serve"
     options = parse_options(flags, {"SWAPD_LISTEN": environment["SWAPD_LISTEN"]})
     assert options is not None
-    assert options.config == (Path("/etc/swapd/config.yaml"),)
+    assert options.config == ()
+    assert MACHINE_CONFIG in default_places({})
     assert options.watch_config
     assert options.listen == (":8080",)
     assert environment["STATE_DIRECTORY"] == last("VOLUME") == last("WORKDIR")

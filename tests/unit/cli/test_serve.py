@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from swapd.cli.errors import CliError, UsageError
-from swapd.cli.serve import ServeOptions, find_sources, parse_options, start_lines
+from swapd.cli.serve import ServeOptions, default_places, find_sources, parse_options, start_lines
 from swapd.config import Config, Problem, Severity, Sources, loads
 from swapd.supervision.listeners import bind_all, close_all, parse_listen
 from swapd.version import BUILD
@@ -150,6 +150,18 @@ def test_given_no_xdg_home_when_default_places_are_searched_then_it_is_dot_confi
     place.touch()
 
     assert find_sources(options(), {"HOME": str(tmp_path)}).files == (place,)
+
+
+def test_given_a_container_when_default_places_are_searched_then_those_of_llama_swap_come_last(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old = (tmp_path / "app.yaml", tmp_path / "old.yaml")
+    monkeypatch.setattr("swapd.cli.serve.LLAMA_SWAP_PLACES", old)
+    monkeypatch.setattr("swapd.cli.serve._CONTAINER_MARKS", (tmp_path / "mark",))
+    assert not set(old) & set(default_places({}))
+    assert default_places({"container": "podman"})[-2:] == list(old)
+    (tmp_path / "mark").touch()
+    assert default_places({})[-2:] == list(old)
 
 
 def test_given_nothing_anywhere_when_sources_are_found_then_the_error_names_flags_and_places(
