@@ -13,11 +13,34 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from swapd.http.api.control import Control
+from swapd.http.api.describe import (
+    BOOLEAN,
+    INTEGER,
+    NUMBER,
+    STRING,
+    TIME,
+    array,
+    described,
+    json,
+    mapping,
+    named,
+    nullable,
+    obj,
+    one_of,
+)
 from swapd.http.api.resource import json_response
 from swapd.http.errors import Rejected
 from swapd.http.record import RECORD
 from swapd.http.server.asgi import ASGIApp, Receive, Scope, Send
-from swapd.observe.activity.query import BadQuery, Filters, Page, Parameters, parse_filters, parse_page
+from swapd.observe.activity.query import (
+    SORT_COLUMNS,
+    BadQuery,
+    Filters,
+    Page,
+    Parameters,
+    parse_filters,
+    parse_page,
+)
 from swapd.observe.activity.row import COLUMNS, ActivityRow, as_json
 from swapd.observe.activity.store import StoreFailed
 
@@ -26,6 +49,81 @@ _WINDOW: Final = re.compile(r"(\d{1,9})(s|m|h|d)")
 _UNIT_MS: Final = {"s": 1000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
 
 
+_ID: Final = {"type": "integer", "minimum": 1}
+_FILTERS: Final = {
+    "model": array(STRING),
+    **dict.fromkeys(("start", "end"), TIME),
+    **dict.fromkeys(("min_id", "max_id"), _ID),
+    "after_id": {"type": "integer", "minimum": 0},
+    "status": {"type": "string", "pattern": "^([1-5][0-9][0-9]|4xx|5xx|error)$"},
+    **dict.fromkeys(("path", "key", "session", "q"), STRING),
+    "has_capture": one_of("1"),
+}
+_ROW: Final = named(
+    "ActivityRow",
+    obj(
+        {
+            "id": INTEGER,
+            "timestamp": TIME,
+            **dict.fromkeys(("model", "req_path", "resp_content_type"), STRING),
+            "resp_status_code": INTEGER,
+            "tokens": obj(
+                {
+                    **dict.fromkeys(("cache_tokens", "draft_tokens", "draft_acc_tokens"), INTEGER),
+                    **dict.fromkeys(("input_tokens", "output_tokens"), INTEGER),
+                    **dict.fromkeys(("prompt_per_second", "tokens_per_second"), NUMBER),
+                }
+            ),
+            "duration_ms": INTEGER,
+            "has_capture": BOOLEAN,
+        },
+        {
+            "error_msg": STRING,
+            "metadata": mapping(STRING),
+            **dict.fromkeys(("method", "requested_model", "profile", "upstream"), STRING),
+            **dict.fromkeys(("client", "session", "finish_reason"), STRING),
+            **dict.fromkeys(("ts_ms", "ts_first_byte_ms", "queue_ms", "load_ms", "ttft_ms"), INTEGER),
+            **dict.fromkeys(("req_bytes", "resp_bytes", "config_generation"), INTEGER),
+            **dict.fromkeys(("stream", "cancelled"), BOOLEAN),
+        },
+    ),
+)
+_PAGE: Final = obj({"data": array(_ROW), **dict.fromkeys(("page", "limit", "total", "total_pages"), INTEGER)})
+_HISTOGRAM: Final = nullable(
+    obj(
+        {
+            "bins": array(INTEGER),
+            **dict.fromkeys(("min", "max", "binSize", "p50", "p95", "p99"), NUMBER),
+        }
+    )
+)
+_QUANTILES: Final = nullable(obj(dict.fromkeys(("p50", "p95", "p99"), NUMBER)))
+_STATISTICS: Final = named(
+    "Statistics",
+    obj(
+        {
+            **dict.fromkeys(("total_requests", "total_input_tokens"), INTEGER),
+            **dict.fromkeys(("total_output_tokens", "total_cache_tokens"), INTEGER),
+            **dict.fromkeys(("prompt_histogram", "gen_histogram"), _HISTOGRAM),
+        },
+        {"error_rate": nullable(NUMBER), **dict.fromkeys(("ttft_ms", "queue_ms", "load_ms"), _QUANTILES)},
+    ),
+)
+
+
+@described(
+    "What was asked, a page at a time or as a download",
+    {**json(_PAGE), "text/csv": STRING, "application/x-ndjson": STRING},
+    errors=(400, 500),
+    query={
+        **_FILTERS,
+        "limit": {"type": "integer", "minimum": 1, "maximum": 999},
+        "page": {"type": "integer", "minimum": 1},
+        "sort": one_of(*SORT_COLUMNS),
+        "order": one_of("asc", "desc"),
+        "format": one_of("json", "csv", "jsonl"),
+    },
+)
 async def page(control: Control, request: Request) -> Response | ASGIApp:
     """`GET /api/metrics/activity`: one page of rows, or all that match as CSV or JSON Lines."""
     given = Parameters(request.query_params.multi_items())
@@ -48,6 +146,12 @@ async def page(control: Control, request: Request) -> Response | ASGIApp:
     )
 
 
+@described(
+    "The same in sums",
+    json(_STATISTICS),
+    errors=(400, 500),
+    query={**_FILTERS, "window": {"type": "string", "pattern": "^([0-9]{1,9}[smhd]|all)$"}},
+)
 async def stats(control: Control, request: Request) -> Response:
     """`GET /api/metrics/stats`: sums, distribution of speeds; with filters or a window, of times too."""
     given = Parameters(request.query_params.multi_items())
@@ -60,6 +164,7 @@ async def stats(control: Control, request: Request) -> Response:
     return json_response(answer)
 
 
+@described("The newest 1000 rows, oldest first", json(array(_ROW)), errors=(500,))
 async def all_rows(control: Control, request: Request) -> Response:
     """`GET /api/metrics`, as the first releases of this API had it: the newest 1000 rows, oldest first."""
     rows, total = await _newest(control)

@@ -2,16 +2,51 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
 from swapd.http.api.control import Control
+from swapd.http.api.describe import (
+    BOOLEAN,
+    FLAG,
+    INTEGER,
+    STRING,
+    STRINGS,
+    array,
+    described,
+    json,
+    mapping,
+    named,
+    nullable,
+    obj,
+)
 from swapd.http.errors import Rejected
 from swapd.http.paths import parameter
 from swapd.observe.captures import Capture, headers_of
 
+_CAPTURE: Final = named(
+    "Capture",
+    obj(
+        {
+            "id": INTEGER,
+            "req_path": STRING,
+            **dict.fromkeys(("req_headers", "resp_headers"), nullable(mapping(STRING))),
+            **dict.fromkeys(("req_body", "resp_body"), nullable(STRING)),
+        },
+        {
+            "req_query": STRING,
+            **dict.fromkeys(("req_header_values", "resp_header_values"), mapping(STRINGS)),
+            "truncated": BOOLEAN,
+            "resp_frames": array(array(INTEGER)),
+        },
+    ),
+)
 
+
+@described("A request and its answer", json(_CAPTURE), errors=(400, 404), query={"bodies": FLAG})
 async def capture(control: Control, request: Request) -> Response:
     """`GET /api/captures/{id}`; with `?bodies=0` without what makes it large."""
     id, found = _found(control, request)
@@ -19,6 +54,7 @@ async def capture(control: Control, request: Request) -> Response:
     return Response(msgspec.json.encode(found.as_json(id, bodies=bodies)), media_type="application/json")
 
 
+@described("One body of these, as it was", {"*/*": {}}, errors=(400, 404))
 async def part(control: Control, request: Request) -> Response:
     """`GET /api/captures/{id}/req_body` and `…/resp_body`: one body as it was, for a program or a player."""
     _, found = _found(control, request)

@@ -11,6 +11,7 @@ from starlette.requests import Request
 from swapd.http.api.activity import newest_rows, shown
 from swapd.http.api.configuration import status_as_json
 from swapd.http.api.control import Control
+from swapd.http.api.describe import STRING, described, one_of
 from swapd.http.api.model_entries import model_entries, visible_entries
 from swapd.http.auth import Caller, caller_of
 from swapd.http.record import RECORD
@@ -25,6 +26,12 @@ FAREWELL_S: Final = 1.0
 """How long a stream that ends may take to deliver what was left."""
 
 
+@described(
+    "What happens, as it happens: server-sent events",
+    {"text/event-stream": STRING},
+    query={"types": STRING, "metrics": one_of("1")},
+    errors=(500,),
+)
 async def events(control: Control, request: Request) -> ASGIApp:
     """Events of the types in `?types=a,b`, or of the usual ones, until the client leaves or the daemon stops.
 

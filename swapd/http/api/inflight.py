@@ -6,12 +6,14 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from swapd.http.api.control import Control
+from swapd.http.api.describe import STRING, described, json, obj
 from swapd.http.api.resource import json_response
 from swapd.http.auth import caller_of, require_admin
 from swapd.http.errors import Rejected
 from swapd.http.paths import parameter
 
 
+@described("End a request that is being answered", json(obj({"msg": STRING})), errors=(404,))
 async def cancel(control: Control, request: Request) -> Response:
     """The request ends as if its client had left; the client is told so if nothing was sent to it yet."""
     id = parameter(request.path_params["id"])

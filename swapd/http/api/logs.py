@@ -9,6 +9,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from swapd.http.api.control import Control
+from swapd.http.api.describe import STRING, TEXT, described
 from swapd.http.api.models import require_allowed
 from swapd.http.api.web import Redirect
 from swapd.http.errors import Rejected
@@ -29,6 +30,7 @@ FAREWELL_S: Final = 1.0
 """How long a log stream that ends may take to deliver what was left."""
 
 
+@described("The log so far", TEXT, more={302: {}})
 async def logs(control: Control, request: Request) -> Response | ASGIApp:
     """The history of the combined log; a browser is sent to the user interface, which shows it better."""
     if control.with_ui and "text/html" in request.headers.get("accept", ""):
@@ -37,6 +39,7 @@ async def logs(control: Control, request: Request) -> Response | ASGIApp:
     return Response(history, headers={"content-type": "text/plain"})
 
 
+@described("A log as it is written", TEXT, errors=(400,), query={"no-history": STRING})
 async def stream(control: Control, request: Request) -> ASGIApp:
     """One log from its history on, until the client leaves or the daemon stops."""
     ring = _ring(control, request)

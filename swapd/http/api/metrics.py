@@ -11,6 +11,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from swapd.http.api.control import Control
+from swapd.http.api.describe import FLAG, TEXT, described
 from swapd.http.api.resource import flag
 from swapd.http.api.upstream_metrics import upstream_families
 from swapd.nursery.events import StateChanged, Stop, StopReason, SwapDecided
@@ -28,6 +29,7 @@ _STOP_REASONS: Final = {
 }
 
 
+@described("Figures for Prometheus", TEXT, query={"upstream": FLAG})
 async def metrics(control: Control, request: Request) -> Response:
     """With `?upstream=1`, and `metrics.upstream: true`, also what the running models' servers count."""
     from swapd.observe.prometheus import CONTENT_TYPE, NO_MONITORING, exposition

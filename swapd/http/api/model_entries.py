@@ -2,11 +2,24 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import trio
 
 from swapd.http.api.control import Control
+from swapd.http.api.describe import (
+    ANY_OBJECT,
+    BOOLEAN,
+    INTEGER,
+    NUMBER,
+    STRING,
+    STRINGS,
+    TIME,
+    array,
+    mapping,
+    named,
+    obj,
+)
 from swapd.http.api.model_list import capability_fields
 from swapd.http.auth import Caller
 from swapd.nursery.states import ModelState
@@ -16,6 +29,30 @@ if TYPE_CHECKING:
     from swapd.config import ModelConfig
 
 Entry = dict[str, Any]
+
+
+ENTRY: Final = named(
+    "ModelEntry",
+    obj(
+        {
+            **dict.fromkeys(("id", "name", "description", "state"), STRING),
+            "unlisted": BOOLEAN,
+            "peerID": STRING,
+        },
+        {
+            "aliases": STRINGS,
+            "capabilities": mapping(BOOLEAN),
+            **dict.fromkeys(("context_length", "pid", "port", "load_ms", "inflight", "queued"), INTEGER),
+            **dict.fromkeys(("started_at", "ready_at", "last_used_at", "expires_at"), TIME),
+            "ttl_s": NUMBER,
+            "rss_mb": NUMBER,
+            "vram": array(ANY_OBJECT),
+            "last_error": STRING,
+            "pinned_by": STRING,
+            "outdated": BOOLEAN,
+        },
+    ),
+)
 
 
 def model_entries(control: Control) -> list[Entry]:

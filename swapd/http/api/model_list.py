@@ -13,6 +13,20 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from swapd.http.api.control import Control
+from swapd.http.api.describe import (
+    ANY_OBJECT,
+    BOOLEAN,
+    INTEGER,
+    STRING,
+    STRINGS,
+    array,
+    described,
+    json,
+    mapping,
+    named,
+    obj,
+    one_of,
+)
 from swapd.http.api.resource import json_response
 from swapd.http.auth import Caller, caller_of
 from swapd.http.errors import Rejected
@@ -36,6 +50,32 @@ _AUDIO_AND_IMAGE: Final = (
 )
 
 
+_RECORD: Final = named(
+    "Model",
+    obj(
+        {
+            "id": STRING,
+            "object": one_of("model"),
+            "created": INTEGER,
+            "owned_by": STRING,
+            "meta": obj({"llamaswap": obj({"type": STRING})}, {"n_ctx": INTEGER}),
+            "status": obj({"value": one_of("loaded", "unloaded")}),
+        },
+        {
+            "name": STRING,
+            "description": STRING,
+            "architecture": ANY_OBJECT,
+            "capabilities": mapping(BOOLEAN),
+            "supported_parameters": STRINGS,
+            "context_length": INTEGER,
+        },
+    ),
+)
+
+
+@described(
+    "The models there are, as OpenAI has it", json(obj({"object": one_of("list"), "data": array(_RECORD)}))
+)
 async def list_models(control: Control, request: Request) -> Response:
     """`GET /v1/models`: what the caller may use, of all that is to be listed."""
     records = sorted(
@@ -48,6 +88,7 @@ async def list_models(control: Control, request: Request) -> Response:
     )
 
 
+@described("One of the models there are", json(_RECORD), errors=(404,))
 async def one_model(control: Control, request: Request) -> Response:
     """`GET /v1/models/{id…}`: one record; aliases and unlisted models are found too."""
     name = parameter(request.path_params["id"])

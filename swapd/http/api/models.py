@@ -15,7 +15,21 @@ from starlette.responses import Response
 
 from swapd.config.expressions import models
 from swapd.http.api.control import Control
-from swapd.http.api.model_entries import model_entry, visible_entries, wall_clock
+from swapd.http.api.describe import (
+    ANY_OBJECT,
+    FLAG,
+    INTEGER,
+    STRING,
+    STRINGS,
+    TIME,
+    array,
+    described,
+    json,
+    named,
+    nullable,
+    obj,
+)
+from swapd.http.api.model_entries import ENTRY, model_entry, visible_entries, wall_clock
 from swapd.http.api.resource import flag, json_response
 from swapd.http.auth import caller_of
 from swapd.http.errors import Rejected, from_refusal
@@ -32,11 +46,49 @@ _MASK: Final = "********"
 _SECRET_FLAG: Final = re.compile(r"(--?[\w-]*(?:key|token|secret|passw)[\w-]*)(=.*)?", re.IGNORECASE)
 
 
+_START: Final = obj(
+    {
+        "started_at": TIME,
+        **dict.fromkeys(("ready_at", "ended_at"), nullable(TIME)),
+        "outcome": STRING,
+        "exit_code": nullable(INTEGER),
+        "signal": nullable(INTEGER),
+        "reason": nullable(STRING),
+    }
+)
+_DETAIL: Final = named(
+    "ModelDetail",
+    {
+        "allOf": [
+            ENTRY,
+            obj(
+                {},
+                {
+                    **dict.fromkeys(("cmd", "env_names", "groups", "sets", "would_evict"), STRINGS),
+                    **dict.fromkeys(("selectors", "profiles"), STRINGS),
+                    "proxy": STRING,
+                    "cwd": nullable(STRING),
+                    "cmd_stop": STRING,
+                    "metadata": ANY_OBJECT,
+                    "concurrency": obj(dict.fromkeys(("limit", "reserved", "queued"), INTEGER)),
+                    "starts": array(_START),
+                    "breaker": nullable(
+                        obj({"state": STRING, "failures": INTEGER, "retry_at": nullable(TIME)})
+                    ),
+                },
+            ),
+        ]
+    },
+)
+
+
+@described("The models of the configuration and how they stand", json(obj({"models": array(ENTRY)})))
 async def list_entries(control: Control, request: Request) -> Response:
     """`GET /api/models`."""
     return json_response({"models": visible_entries(control, caller_of(request.scope))})
 
 
+@described("One model in detail", json(_DETAIL), errors=(404,))
 async def detail(control: Control, request: Request) -> Response:
     """`GET /api/models/{model…}`: the entry of one model and everything else that is known of it."""
     name = parameter(request.path_params["model"])
@@ -50,6 +102,13 @@ async def detail(control: Control, request: Request) -> Response:
     return json_response(entry)
 
 
+@described(
+    "Start one model",
+    json(obj({"state": STRING})),
+    more={202: json(obj({"state": STRING}))},
+    errors=(404, 502, 503, 504),
+    query={"wait": FLAG},
+)
 async def load(control: Control, request: Request) -> Response:
     """`POST /api/models/load/{model…}`: start it, whatever failures went before."""
     model = _local(control, request)
@@ -61,6 +120,13 @@ async def load(control: Control, request: Request) -> Response:
     return json_response({"state": _state(control, model)}, status=202)
 
 
+@described(
+    "Stop one model when its requests have ended, and start it again",
+    json(obj({"state": STRING})),
+    more={202: json(obj({"state": STRING}))},
+    errors=(404, 502, 503, 504),
+    query={"wait": FLAG},
+)
 async def restart(control: Control, request: Request) -> Response:
     """`POST /api/models/restart/{model…}`: stop it when its requests have ended, then start it."""
     model = _local(control, request)

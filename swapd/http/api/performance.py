@@ -11,6 +11,19 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from swapd.http.api.control import Control
+from swapd.http.api.describe import (
+    ANY_OBJECT,
+    BOOLEAN,
+    INTEGER,
+    STRING,
+    TIME,
+    array,
+    described,
+    json,
+    named,
+    obj,
+    one_of,
+)
 from swapd.http.api.resource import json_response
 from swapd.http.errors import Rejected
 from swapd.observe.activity.query import BadQuery, moment
@@ -23,6 +36,36 @@ from swapd.observe.timestamps import utc_timestamp
 HARDWARE_LIMIT_S: Final = 10.0
 
 
+_SAMPLES: Final = array(obj({"timestamp": TIME}))
+_PERFORMANCE: Final = obj(
+    {
+        "enabled": BOOLEAN,
+        "gpu_stats": _SAMPLES,
+        "sys_stats": _SAMPLES,
+        "probes": array(obj({"source": STRING, "ok": BOOLEAN, "message": STRING})),
+    }
+)
+_HARDWARE: Final = named(
+    "Hardware",
+    obj(
+        {
+            "schema_version": INTEGER,
+            "captured_at": TIME,
+            **dict.fromkeys(("capture", "architecture", "operating_system", "environment"), ANY_OBJECT),
+            **dict.fromkeys(("cpu", "memory"), ANY_OBJECT),
+            "accelerators": array(ANY_OBJECT),
+        }
+    ),
+)
+
+
+@described(
+    "How busy the machine was",
+    json(_PERFORMANCE),
+    more={503: json(obj({"enabled": BOOLEAN}))},
+    errors=(400,),
+    query={"after": TIME, "resolution": one_of("raw", "1m", "10m")},
+)
 async def performance(control: Control, request: Request) -> Response:
     """Readings of the last hour, or of those after `?after=`; with `?resolution=1m` or `10m` what is left of
     those of the last day, or week."""
@@ -49,6 +92,7 @@ async def performance(control: Control, request: Request) -> Response:
     )
 
 
+@described("What the machine is", json(_HARDWARE), errors=(503,))
 async def hardware(control: Control, request: Request) -> Response:
     """The machine, as it was when somebody first asked."""
     found: dict[str, Any] | None = None

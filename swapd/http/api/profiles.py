@@ -9,6 +9,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from swapd.http.api.control import Control
+from swapd.http.api.describe import STRING, array, described, json, mapping, named, nullable, obj
 from swapd.http.api.resource import json_response, short_body
 from swapd.http.errors import Rejected
 from swapd.http.proxy.profiles import UnknownProfile
@@ -16,6 +17,17 @@ from swapd.http.proxy.profiles import UnknownProfile
 _MISSING: Final = object()
 
 
+_PROFILES: Final = obj(
+    {
+        "active": nullable(STRING),
+        "profiles": array(
+            named("Profile", obj({"id": STRING, "description": STRING, "pins": mapping(STRING)}))
+        ),
+    }
+)
+
+
+@described("The profiles, and which one is active", json(_PROFILES))
 async def list_profiles(control: Control, request: Request) -> Response:
     profiles = control.config().profiles
     listed = [
@@ -25,6 +37,12 @@ async def list_profiles(control: Control, request: Request) -> Response:
     return json_response({"active": control.profiles.active, "profiles": listed})
 
 
+@described(
+    "Switch to a profile, or to none",
+    json(obj({"active": nullable(STRING)})),
+    errors=(400, 404, 413),
+    body=json(obj({"name": nullable(STRING)})),
+)
 async def activate(control: Control, request: Request) -> Response:
     """`PUT /api/profiles/active`: `{"name": "id"}`; null or "" for none."""
     name = _wanted(await short_body(request))

@@ -6,11 +6,17 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from swapd.http.api.control import Control, Phase
+from swapd.http.api.describe import STRING, STRINGS, described, json, obj
 from swapd.http.api.resource import json_response
 
 _AGAIN = {"Retry-After": "1"}
 
 
+@described(
+    "Whether requests are welcome",
+    json(obj({"status": STRING})),
+    more={503: json(obj({"status": STRING, "waiting": STRINGS}))},
+)
 async def ready(control: Control, request: Request) -> Response:
     readiness = control.readiness()
     if readiness.phase is Phase.READY:

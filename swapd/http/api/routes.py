@@ -21,6 +21,7 @@ from swapd.http.api import (
     metrics,
     model_list,
     models,
+    openapi,
     performance,
     profiles,
     ready,
@@ -140,6 +141,10 @@ def build_api(control: Control, auth: Authentication) -> ASGIApp:
     def never() -> bool:
         return False
 
+    table: dict[str, Mapping[str, Handler]] = {**ROUTES, "/api/session": session.handlers(auth)}
+    table["/openapi.json"] = {
+        "GET": openapi.handler(lambda: openapi.document(table, NO_KEY_NEEDED, ADMIN_ONLY))
+    }
     routes = [
         Route(
             path,
@@ -151,7 +156,7 @@ def build_api(control: Control, auth: Authentication) -> ASGIApp:
                 is_public=metrics_are_public if path == "/metrics" else never,
             ),
         )
-        for path, handlers in {**ROUTES, "/api/session": session.handlers(auth)}.items()
+        for path, handlers in table.items()
     ]
     router = Router(routes, redirect_slashes=False, default=_no_route)
 

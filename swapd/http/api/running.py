@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from starlette.requests import Request
 from starlette.responses import Response
 
 from swapd.http.api.control import Control
+from swapd.http.api.describe import INTEGER, STRING, array, described, json, obj
 from swapd.http.api.resource import json_response
 from swapd.http.auth import caller_of
 from swapd.nursery.states import ModelState
@@ -16,6 +17,12 @@ if TYPE_CHECKING:
     from swapd.config import ModelConfig
 
 
+_RUNNING: Final = obj(
+    {**dict.fromkeys(("model", "state", "cmd", "proxy", "name", "description"), STRING), "ttl": INTEGER}
+)
+
+
+@described("The models that have a server now", json(obj({"running": array(_RUNNING)})))
 async def running(control: Control, request: Request) -> Response:
     models = control.config().models
     caller, config = caller_of(request.scope), control.config()

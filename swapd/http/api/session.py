@@ -10,6 +10,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from swapd.http.api.control import Control
+from swapd.http.api.describe import BOOLEAN, STRING, STRINGS, described, json, named, nullable, obj
 from swapd.http.api.resource import Handler, json_response, short_body
 from swapd.http.auth import Authentication, Caller, answer_late, caller_of, refuse
 from swapd.http.credentials import SESSION_COOKIE
@@ -22,6 +23,20 @@ _COOKIE: Final = SESSION_COOKIE.decode("ascii")
 _NOT_STORED: Final = {"cache-control": "no-store"}
 
 
+_SESSION: Final = named(
+    "Session",
+    obj(
+        {
+            "required": BOOLEAN,
+            "authenticated": BOOLEAN,
+            "name": nullable(STRING),
+            "admin": BOOLEAN,
+            "models": nullable(STRINGS),
+        }
+    ),
+)
+
+
 class _SignIn(msgspec.Struct):
     """The body of a sign-in. Without `remember` the cookie goes when the browser is closed."""
 
@@ -32,11 +47,18 @@ class _SignIn(msgspec.Struct):
 def handlers(auth: Authentication) -> Mapping[str, Handler]:
     """The methods of `/api/session`, none of which needs a key."""
 
+    @described("Who one is", json(_SESSION), errors=(401,))
     async def show(control: Control, request: Request) -> Response:
         admitted = auth.admits(request.scope)
         await answer_late(request.scope)
         return json_response(_shown(control, caller_of(request.scope) if admitted else None), _NOT_STORED)
 
+    @described(
+        "Sign in: get a cookie for a key",
+        json(_SESSION),
+        errors=(400, 401, 413),
+        body=json(obj({"key": STRING}, {"remember": nullable(BOOLEAN)})),
+    )
     async def sign_in(control: Control, request: Request) -> Response | ASGIApp:
         wanted = _wanted(await short_body(request))
         if not control.config().api_keys:
@@ -49,6 +71,7 @@ def handlers(auth: Authentication) -> Mapping[str, Handler]:
         _set_cookie(response, request.scope, token, LIFETIME_S if wanted.remember else None)
         return response
 
+    @described("Sign out", status=204)
     async def sign_out(control: Control, request: Request) -> Response:
         auth.sign_out(request.scope)
         response = Response(status_code=204, headers=_NOT_STORED)

@@ -6,9 +6,11 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from swapd.http.api.control import Control
+from swapd.http.api.describe import STRING, described, json, obj
 from swapd.http.api.resource import json_response
 
 
+@described("Version and commit", json(obj(dict.fromkeys(("build_date", "commit", "version"), STRING))))
 async def version(control: Control, request: Request) -> Response:
     build = control.build
     return json_response({"build_date": build.date, "commit": build.commit, "version": build.version})

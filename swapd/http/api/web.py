@@ -12,8 +12,11 @@ from starlette.responses import HTMLResponse, Response
 from swapd.http.answers import not_found, redirect
 from swapd.http.api import static
 from swapd.http.api.control import Control
+from swapd.http.api.describe import NO_CONTENT, STRING, TEXT, described
 from swapd.http.paths import location, parameter
 from swapd.http.server.asgi import ASGIApp, Receive, Scope, Send
+
+_ABSENT: Final = {404: TEXT}
 
 
 class Redirect:
@@ -27,14 +30,17 @@ class Redirect:
         await redirect(scope, send, self._status, self._target)
 
 
+@described("The way to the web interface", status=302, more=_ABSENT)
 async def root(control: Control, request: Request) -> ASGIApp:
     return Redirect(302, "/ui") if control.with_ui else _not_found
 
 
+@described("The way to the web interface", status=307, more=_ABSENT)
 async def ui_without_slash(control: Control, request: Request) -> ASGIApp:
     return Redirect(307, "/ui/") if control.with_ui else _not_found
 
 
+@described("The way to the page of the models", status=302, more=_ABSENT)
 async def upstream_overview(control: Control, request: Request) -> ASGIApp:
     """`GET /upstream`: without a model there is nothing to pass through to, but a page that lists them."""
     return Redirect(302, "/ui/models") if control.with_ui else _not_found
@@ -44,6 +50,11 @@ async def upstream_without_slash(control: Control, request: Request) -> ASGIApp:
     return Redirect(307, location(b"/upstream/", request.scope["query_string"]))
 
 
+@described(
+    "A file of the web interface",
+    {"*/*": {}},
+    more={**_ABSENT, **dict.fromkeys((206, 302, 304, 416), NO_CONTENT)},
+)
 async def ui(control: Control, request: Request) -> Response | ASGIApp:
     """`/ui/…`: a file of the UI; a missing one is not found, a deep path goes to its hash route."""
     if not control.with_ui:
@@ -61,6 +72,7 @@ async def ui(control: Control, request: Request) -> Response | ASGIApp:
     return Redirect(302, "/ui/#" + location(b"/" + path.encode()))
 
 
+@described("The icon of the web interface", {"image/svg+xml": STRING}, more=_ABSENT)
 async def favicon(control: Control, request: Request) -> Response | ASGIApp:
     """`/favicon.ico`, which browsers ask for on their own: the icon of the UI."""
     icon = await static.FILES.response("favicon.svg", request) if control.with_ui else None

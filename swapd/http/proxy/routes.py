@@ -49,6 +49,9 @@ _POSTED = (
     "/v/reranking",
 )
 
+FORM_ROUTES = frozenset({"/v1/audio/transcriptions", "/v1/images/edits"})
+"""Paths whose requests are forms, with a file in them."""
+
 _QUERIED = ("/v1/audio/voices", "/sdapi/v1/loras", "/props")
 
 _OUR_PREFIXES = ("/audioapi/", "/v/")

@@ -47,7 +47,8 @@ def test_the_api_page_has_every_route_and_no_other() -> None:
         if method in ("GET", "POST", "PUT", "DELETE")
     }
     session = {(method, "/api/session") for method in ("GET", "POST", "DELETE")}
-    assert _routes(_section(text, "For looking at it and managing it")) == managing | session
+    made = session | {("GET", "/openapi.json")}
+    assert _routes(_section(text, "For looking at it and managing it")) == managing | made
     ollama = re.findall(r"`(?:\w+ )?(/api/\w+)`", _section(text, "For Ollama's clients"))
     assert set(ollama) == {path for path in OLLAMA_ROUTES if path.startswith("/api/")}
 
