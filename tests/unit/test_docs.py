@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -58,6 +59,12 @@ def test_every_json_is_json() -> None:
 def test_the_exit_codes_are_those_of_the_code() -> None:
     table = page("troubleshooting.md").partition("## Exit codes")[2].partition("\n## ")[0]
     assert [int(code) for code in re.findall(r"^\| (\d+) \|", table, re.MULTILINE)] == sorted(ExitCode)
+
+
+def test_the_extras_to_install_are_those_of_the_package() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    rows = re.findall(r"^\| `(\w+)` \| .+ \|$", page("install.md"), re.MULTILINE)
+    assert set(rows) == set(project["optional-dependencies"])
 
 
 def test_the_two_machines_of_the_page_are_those_of_the_examples() -> None:
