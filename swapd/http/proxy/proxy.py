@@ -332,12 +332,15 @@ class Proxy:
     ) -> None:
         """Serve a WebSocket. Raises `Rejected` as long as the client was not accepted."""
         _check_allowed(addressed.target, addressed.name, config, scope)
-        if self._websockets is None:
-            from swapd.http.proxy.websocket_service import WebSockets  # loaded only where it is used
+        from swapd.http.proxy.websocket_service import (
+            Handshake,
+            WebSockets,
+        )  # loaded only where they are used
 
+        if self._websockets is None:
             self._websockets = WebSockets(self._dispatcher, self._manager, self._log)
         headers = _headers(scope, config, recorded=False)
-        await self._websockets.serve(addressed, headers, scope, receive, send)
+        await self._websockets.serve(Handshake(addressed, headers, scope, receive, send))
 
 
 def _pin(requested: Requested, target: str | None) -> None:

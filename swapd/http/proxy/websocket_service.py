@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
+from msgspec import Struct
+
 from swapd.config import ModelConfig
 from swapd.http.errors import ErrorAnswer, Rejected
 from swapd.http.proxy.dispatch import Dispatcher, Outgoing
@@ -27,6 +29,30 @@ from swapd.nursery.states import ModelState
 from swapd.observe.logger import Logger
 
 
+class Handshake(Struct, eq=False):
+    """A client that asks for a WebSocket, and has not been accepted yet."""
+
+    addressed: Addressed
+    headers: Headers
+    """Those for the upstream."""
+    scope: Scope
+    receive: Receive
+    send: Send
+
+    def outgoing(self, model: ModelConfig) -> Outgoing:
+        """The same as a request for a local model."""
+        addressed = self.addressed
+        query = self.scope["query_string"]
+        return Outgoing(model, b"GET", addressed.path, query, self.headers, b"", addressed.ready_only)
+
+    async def bridge(self, destination: Destination, headers: Headers) -> None:
+        """Connect both sides. What the upstream answers instead, the client gets; raises as `bridge` does."""
+        try:
+            await bridge(destination, headers, self.scope, self.receive, self.send)
+        except UpstreamRefused as refused:
+            await deny(refused, self.scope, self.send)
+
+
 class WebSockets:
     """Serves WebSockets. Holds no state of its own."""
 
@@ -35,42 +61,32 @@ class WebSockets:
         self._manager = manager
         self._log = log
 
-    async def serve(
-        self, addressed: Addressed, headers: Headers, scope: Scope, receive: Receive, send: Send
-    ) -> None:
+    async def serve(self, handshake: Handshake) -> None:
         """Serve one until it is closed. Raises `Rejected` as long as the client was not accepted.
 
         Cancelling it closes the connection to the upstream and gives the lease back at once.
         """
-        target = addressed.target
-        connection = (scope, receive, send)
+        target = handshake.addressed.target
         if isinstance(target, PeerTarget):
-            await self._to_peer(target, addressed, headers, *connection)
+            await self._to_peer(target, handshake)
         elif target.compat.ignore_websockets:
-            await self._unnoticed(target, addressed, headers, *connection)
+            await self._unnoticed(target, handshake)
         else:
-            await self._with_lease(target, addressed, headers, *connection)
+            await self._with_lease(target, handshake)
 
-    async def _with_lease(
-        self,
-        model: ModelConfig,
-        addressed: Addressed,
-        headers: Headers,
-        scope: Scope,
-        receive: Receive,
-        send: Send,
-    ) -> None:
-        query = scope["query_string"]
-        outgoing = Outgoing(model, b"GET", addressed.path, query, headers, b"", addressed.ready_only)
+    async def _with_lease(self, model: ModelConfig, handshake: Handshake) -> None:
+        scope, send = handshake.scope, handshake.send
+        outgoing = handshake.outgoing(model)
         lease = self._manager.try_acquire(model.id) or await self._dispatcher.acquire(outgoing, scope)
 
         async def send_and_count(message: Mapping[str, Any]) -> None:
             lease.activity.chunks += 1
             await send(message)
 
+        handshake.send = send_and_count
         try:
             with lease.scope:
-                await self._bridge(lease.base_url, model, outgoing, scope, receive, send_and_count)
+                await self._bridge(lease.base_url, model, handshake)
             if lease.scope.cancelled_caught:
                 await self._cut(lease, outgoing, scope)
         finally:
@@ -84,30 +100,18 @@ class WebSockets:
         if lease.lost and (abort := scope.get("extensions", {}).get(ABORT)):
             abort()
 
-    async def _unnoticed(
-        self,
-        model: ModelConfig,
-        addressed: Addressed,
-        headers: Headers,
-        scope: Scope,
-        receive: Receive,
-        send: Send,
-    ) -> None:
+    async def _unnoticed(self, model: ModelConfig, handshake: Handshake) -> None:
         standing = self._manager.snapshot().models.get(model.id)
         if standing is None or standing.state is not ModelState.READY:
             raise Rejected.with_code(
                 "model_not_loaded",
                 f"model {model.id} is not loaded; ignored websocket requests cannot start it",
             )
-        query = scope["query_string"]
-        outgoing = Outgoing(model, b"GET", addressed.path, query, headers, b"")
-        await self._bridge(model.proxy.rstrip("/"), model, outgoing, scope, receive, send)
+        await self._bridge(model.proxy.rstrip("/"), model, handshake)
 
-    async def _bridge(
-        self, url: str, model: ModelConfig, outgoing: Outgoing, scope: Scope, receive: Receive, send: Send
-    ) -> None:
+    async def _bridge(self, url: str, model: ModelConfig, handshake: Handshake) -> None:
         limits = model.timeouts
-        headers = outgoing.headers
+        headers = handshake.headers
         try:
             base = BaseURL.parse(url)
             if not headers or headers[0][0] != b"host":
@@ -115,33 +119,21 @@ class WebSockets:
             destination = Destination(
                 base.host,
                 base.port,
-                base.target(outgoing.path, outgoing.query),
+                base.target(handshake.addressed.path, handshake.scope["query_string"]),
                 connect_s=limits.connect_s,
                 handshake_s=limits.response_header_s,
                 keepalive_s=limits.keepalive_s,
             )
-            await bridge(destination, headers, scope, receive, send)
-        except UpstreamRefused as refused:
-            await deny(refused, scope, send)
+            await handshake.bridge(destination, headers)
         except (ConnectFailed, UnsupportedURL) as error:
             self._log.warn(f"[{model.id}] upstream error: {error}", event="upstream.failed", model=model.id)
             raise Rejected(ErrorAnswer("upstream_unreachable", f"upstream error: {error}")) from None
 
-    async def _to_peer(
-        self,
-        target: PeerTarget,
-        addressed: Addressed,
-        headers: Headers,
-        scope: Scope,
-        receive: Receive,
-        send: Send,
-    ) -> None:
-        destination = _peer_destination(target, addressed.path, scope["query_string"])
-        own_headers = headers_for_peer(headers, target.peer.api_key)
+    async def _to_peer(self, target: PeerTarget, handshake: Handshake) -> None:
+        query = handshake.scope["query_string"]
+        destination = _peer_destination(target, handshake.addressed.path, query)
         try:
-            await bridge(destination, own_headers, scope, receive, send)
-        except UpstreamRefused as refused:
-            await deny(refused, scope, send)
+            await handshake.bridge(destination, headers_for_peer(handshake.headers, target.peer.api_key))
         except ConnectFailed as error:
             code = "peer_timeout" if isinstance(error, ConnectTimedOut) else "peer_error"
             raise Rejected(ErrorAnswer(code, f"peer proxy error: {error}")) from None

@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from swapd.http.proxy import json_fields
-from swapd.http.proxy.json_fields import read_fields, replace_model
+from swapd.http.proxy.json_fields import LONG, read_fields, replace_model
 
 
 @pytest.mark.parametrize(
@@ -199,6 +199,21 @@ def test_given_a_valid_document_when_scanned_then_the_result_is_that_of_the_pars
     assert strict is not None
     assert (strict.model, strict.stream) == (scanned.model, scanned.stream)
     assert replace_model(document, strict, "new") == replace_model(document, scanned, "new")
+
+
+@pytest.mark.parametrize("place", ["first", "last", "twice"])
+def test_given_a_document_of_pictures_when_read_then_what_it_says_is_found_beside_them(place: str) -> None:
+    # Given megabytes of pictures, and the model before or behind them, or both
+    picture = '"' + "A" * (LONG + 1) + '"'
+    before = '"model": "m1", ' if place != "last" else ""
+    behind = ', "model": "m2"' if place != "first" else ""
+    body = f'{{{before}"messages": [{{"image": {picture}}}, {picture}], "stream": true{behind}}}'.encode()
+    # When it is read
+    fields = read_fields(body)
+    # Then that is as right as ever
+    assert (fields.model, fields.stream) == ("m2" if place == "last" else "m1", True)
+    new = replace_model(body, fields, "new")
+    assert new == body.replace(b'"m2"' if place == "last" else b'"m1"', b'"new"')
 
 
 @BUSY
