@@ -93,7 +93,7 @@ class SetAside(Struct, eq=False):
     """
 
     rest: bytes
-    values: list[tuple[bytes, bytes]]
+    values: list[tuple[bytes, memoryview]]
 
     @classmethod
     def largest_of(cls, body: bytes, needed: frozenset[str], above: int = SMALL_VALUE) -> SetAside:
@@ -106,17 +106,18 @@ class SetAside(Struct, eq=False):
         slots, _ = _members(body, _start_of(body))
         keys = {name.encode() for name in needed}
         splices: list[_Splice] = []
-        values: list[tuple[bytes, bytes]] = []
+        values: list[tuple[bytes, memoryview]] = []
+        document = memoryview(body)
         for slot in slots:
             if slot.end - slot.value > above and slot.key not in keys:
                 stand_in = b'"\\u0000set aside: %d %b"' % (len(values), _MARK)
                 splices.append(_Splice(slot.value, slot.end, stand_in))
-                values.append((stand_in, body[slot.value : slot.end]))
+                values.append((stand_in, document[slot.value : slot.end]))
         return cls(_spliced(body, splices), values)
 
     def whole(self) -> bytes:
         """The document as it is after the edits."""
-        parts: list[bytes] = []
+        parts: list[bytes | memoryview] = []
         rest = self.rest
         for stand_in, value in self.values:
             before, _, rest = rest.partition(stand_in)
