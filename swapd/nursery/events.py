@@ -212,6 +212,15 @@ class ResetBreaker(Struct, frozen=True):
     model: str
 
 
+class Pin(Struct, frozen=True):
+    """Somebody wants the model kept, however long it is idle; with None as `by` not any more.
+
+    It can still be evicted, unloaded and replaced."""
+
+    model: str
+    by: str | None
+
+
 class Reload(Struct, frozen=True):
     """A new, valid configuration: applied in one step, by difference."""
 
@@ -234,7 +243,17 @@ class Tick(Struct, frozen=True):
 
 
 Event = (
-    Request | Requeue | Cancel | LeaseDone | Unload | ResetBreaker | Reload | Shutdown | Tick | InstanceReport
+    Request
+    | Requeue
+    | Cancel
+    | LeaseDone
+    | Unload
+    | ResetBreaker
+    | Pin
+    | Reload
+    | Shutdown
+    | Tick
+    | InstanceReport
 )
 
 # -- effects: what the scheduler asks for ----------------------------------------------------------

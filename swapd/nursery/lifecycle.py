@@ -178,14 +178,22 @@ class Lifecycle:
 
     def arm_ttl(self, record: ModelRecord) -> None:
         """Wait for the end of the model's idle time, counted from its last use; nothing if it is in use."""
-        if record.rules.ttl_s and record.state is ModelState.READY and not record.leased:
-            self._context.timers.set(record.ttl_key, record.last_use + record.rules.ttl_s)
+        if record.ttl_s and record.state is ModelState.READY and not record.leased:
+            self._context.timers.set(record.ttl_key, record.last_use + record.ttl_s)
+
+    def pin(self, record: ModelRecord, by: str | None) -> None:
+        """Suspend the idle time, or with None let it count again, from now."""
+        if by is None and record.pinned_by is not None:
+            record.last_use = max(record.last_use, self._context.now)
+        record.pinned_by = by
+        self._context.timers.clear(record.ttl_key)
+        self.arm_ttl(record)
 
     def ttl_due(self, record: ModelRecord) -> None:
         """Stop an idle model. A busy one is left alone: the end of its last lease arms the timer again."""
-        if record.state is not ModelState.READY or record.leased:
+        if record.state is not ModelState.READY or record.leased or not record.ttl_s:
             return
-        if self._context.now >= record.last_use + record.rules.ttl_s:
+        if self._context.now >= record.last_use + record.ttl_s:
             self.stop(record, StopReason.IDLE)
         else:
             self.arm_ttl(record)

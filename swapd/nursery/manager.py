@@ -26,6 +26,7 @@ from swapd.nursery.events import (
     Event,
     Grant,
     LeaseDone,
+    Pin,
     Refuse,
     Reload,
     ReloadApplied,
@@ -186,6 +187,10 @@ class Manager:
         """Make the model ready, whatever failures went before. Raises `Refused`."""
         self._post(ResetBreaker(model))
         await self._make_ready(model)
+
+    def pin(self, model: str, by: str | None) -> None:
+        """Keep the model however long it is idle, for whoever `by` names; with None no longer."""
+        self._post(Pin(model, by))
 
     async def _make_ready(self, model: str) -> None:
         (await self.acquire(model)).release()

@@ -48,6 +48,8 @@ class ModelRecord:
     """No new leases; stopped for this reason when the last one ends."""
     condemned_grace_s: float | None = None
     """The grace of that stop, if it is not the configured one."""
+    pinned_by: str | None = None
+    """Who wants it kept, however long it is idle."""
     removed: bool = False
     """Not configured any more; the record goes when its process has gone."""
     exited: bool = False
@@ -69,6 +71,11 @@ class ModelRecord:
     def grants(self) -> bool:
         """Whether it may be given new leases, as far as it is concerned itself."""
         return self.state is ModelState.READY and not self.condemned and not self.exited
+
+    @property
+    def ttl_s(self) -> float:
+        """How long it may be idle; 0: for ever."""
+        return 0.0 if self.pinned_by is not None else self.rules.ttl_s
 
     @property
     def average_load_s(self) -> float | None:

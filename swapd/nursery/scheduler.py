@@ -45,6 +45,7 @@ from swapd.nursery.events import (
     Event,
     LeaseDone,
     ModelRules,
+    Pin,
     Refusal,
     Reload,
     Request,
@@ -137,7 +138,7 @@ class Scheduler:
             return False
         if ticket not in record.leased:
             return False
-        if record.rules.ttl_s and record.ttl_key not in self._context.timers:
+        if record.ttl_key not in self._context.timers and record.ttl_s:
             return False
         del record.leased[ticket]
         end_reservation(ticket)
@@ -187,6 +188,9 @@ class Scheduler:
             case ResetBreaker(model):
                 if model in self.records:
                     self.records[model].breaker.reset()
+            case Pin(model, by):
+                if model in self.records:
+                    self._lifecycle.pin(self.records[model], by)
             case Reload(models, settings):
                 self._reload(models, settings)
             case Shutdown(drain_until):

@@ -7,6 +7,7 @@ from types import MappingProxyType
 
 from msgspec import Struct
 
+from swapd.nursery.events import StopReason
 from swapd.nursery.records import ModelRecord
 from swapd.nursery.scheduler import Scheduler
 from swapd.nursery.states import ModelState
@@ -33,6 +34,10 @@ class ModelSnapshot(Struct, frozen=True):
     retry_at: float | None
     """Set while the breaker is open: nothing is started before."""
     average_load_s: float | None
+    pinned_by: str | None
+    """Who has its idle time suspended."""
+    outdated: bool
+    """It runs as an older configuration had it, and is replaced when its requests have ended."""
 
 
 class Snapshot(Struct, frozen=True):
@@ -63,4 +68,6 @@ def _of(record: ModelRecord, scheduler: Scheduler) -> ModelSnapshot:
         failures=record.breaker.failures,
         retry_at=record.breaker.open_until,
         average_load_s=record.average_load_s,
+        pinned_by=record.pinned_by,
+        outdated=record.condemned is StopReason.RELOADED and record.running,
     )

@@ -56,7 +56,7 @@ async def reload(control: Control, request: Request) -> Response:
     return json_response(status_as_json(after), status=422 if after.state.value == "rejected" else 200)
 
 
-@described("The configuration with all defaults, secrets masked", {"application/yaml": STRING})
+@described("The configuration with all defaults, secrets masked", {"application/yaml": {}})
 async def effective(control: Control, request: Request) -> Response:
     """`GET /api/config/effective`: as `swapd check --show` prints it."""
     from swapd.config.show import show  # needs the YAML writer, which a running daemon has no other use for

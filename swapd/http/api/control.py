@@ -45,6 +45,9 @@ class ModelManager(Protocol):
     async def restart(self, model: str) -> None:
         """Unload the model when its requests have ended, and load it again. Raises `Refused`."""
 
+    def pin(self, model: str, by: str | None) -> None:
+        """Keep the model however long it is idle; with None no longer."""
+
     async def unload(self, models: Sequence[str] | None, *, drain: bool = False) -> None:
         """Stop these models, or all; returns when they have stopped. With `drain` requests end first."""
 

@@ -126,7 +126,12 @@ def _runtime(control: Control, model: ModelConfig, status: Any) -> Entry:
     """What the server of a model is doing; empty for one that has none."""
     if status is None:
         return {}
-    known: Entry = {"queued": status.queued, "inflight": status.leases}
+    known: Entry = {
+        "queued": status.queued,
+        "inflight": status.leases,
+        "pinned_by": status.pinned_by,
+        "outdated": status.outdated,
+    }
     if status.last_use:
         known["last_used_at"] = wall_clock(control, status.last_use)
     if status.state not in (ModelState.STARTING, ModelState.READY, ModelState.STOPPING):
@@ -139,7 +144,7 @@ def _runtime(control: Control, model: ModelConfig, status: Any) -> Entry:
     known["ready_at"] = wall_clock(control, status.ready_at)
     known["load_ms"] = round((status.ready_at - status.started_at) * 1000)
     idle = status.state is ModelState.READY and not status.leases and not status.queued
-    if model.ttl_s and idle:
+    if model.ttl_s and idle and status.pinned_by is None:
         known["expires_at"] = wall_clock(control, status.last_use + model.ttl_s)
     return known
 

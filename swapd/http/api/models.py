@@ -46,6 +46,10 @@ _MASK: Final = "********"
 _SECRET_FLAG: Final = re.compile(r"(--?[\w-]*(?:key|token|secret|passw)[\w-]*)(=.*)?", re.IGNORECASE)
 
 
+NOBODY_IN_PARTICULAR: Final = "api"
+"""Who has pinned a model, where no keys with names are configured."""
+
+_PINNED: Final = obj({"pinned_by": nullable(STRING)})
 _START: Final = obj(
     {
         "started_at": TIME,
@@ -136,6 +140,24 @@ async def restart(control: Control, request: Request) -> Response:
     control.start_soon(_done_quietly, control.manager.restart, model)
     await trio.lowlevel.checkpoint()
     return json_response({"state": _state(control, model)}, status=202)
+
+
+@described("Keep a model loaded, however long it is idle", json(_PINNED), errors=(404,))
+async def keep(control: Control, request: Request) -> Response:
+    """`PUT /api/models/keep/{model…}`: until it is taken back, or the daemon ends."""
+    return _pin(control, request, caller_of(request.scope).name or NOBODY_IN_PARTICULAR)
+
+
+@described("Let a model's idle time count again", json(_PINNED), errors=(404,))
+async def keep_no_longer(control: Control, request: Request) -> Response:
+    """`DELETE /api/models/keep/{model…}`: its idle time counts from now."""
+    return _pin(control, request, None)
+
+
+def _pin(control: Control, request: Request, by: str | None) -> Response:
+    control.manager.pin(_local(control, request), by)
+    control.telemetry.events.models_changed()
+    return json_response({"pinned_by": by})
 
 
 def _local(control: Control, request: Request) -> str:

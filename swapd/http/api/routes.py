@@ -57,6 +57,7 @@ ROUTES: Final[Mapping[str, Mapping[str, Handler]]] = {
     "/api/models/unload/{model:path}": {"POST": unload.unload_one},
     "/api/models/load/{model:path}": {"POST": models.load},
     "/api/models/restart/{model:path}": {"POST": models.restart},
+    "/api/models/keep/{model:path}": {"PUT": models.keep, "DELETE": models.keep_no_longer},
     "/api/models/{model:path}": {"GET": models.detail},
     "/api/profiles": {"GET": profiles.list_profiles},
     "/api/profiles/active": {"PUT": profiles.activate},

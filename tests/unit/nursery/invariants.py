@@ -71,9 +71,9 @@ def _check_records(world: World) -> None:
         if record.leased and record.state is ModelState.READY:
             assert world.now <= world.condemned_until.get(id, inf), f"{id} has been condemned for too long"
         idle = record.state is ModelState.READY and not record.leased and id not in world.core.swaps
-        if idle and record.rules.ttl_s and not record.exited:
+        if idle and record.ttl_s and not record.exited:
             # The timer may be early, and then looks again; it must not be late or missing.
-            due = record.last_use + record.rules.ttl_s
+            due = record.last_use + record.ttl_s
             assert _timer(world, record.ttl_key) <= max(due, world.now), f"{id} would stay for ever"
 
 

@@ -339,6 +339,40 @@ def test_a_request_during_the_stop_gets_a_fresh_instance() -> None:
     assert late.slot is Slot.GRANTED
 
 
+def test_a_pinned_model_stays_however_long_it_is_idle_until_the_pin_is_taken_back() -> None:
+    w, a = serving("a", ttl_s=5.0)
+    # Given a model that somebody has pinned while it was used
+    w.pin("a", "ann")
+    w.finish(a)
+    # Then it stays
+    w.advance(1000)
+    assert w.state("a") is ModelState.READY
+    # And other requests change nothing about that
+    again = w.request("a")
+    w.finish(again)
+    w.advance(1000)
+    assert w.state("a") is ModelState.READY
+    # When it is pinned no longer, then its idle time counts from there
+    w.pin("a", None)
+    w.advance(4.9)
+    assert w.state("a") is ModelState.READY
+    w.advance(0.1)
+    assert w.state("a") is ModelState.STOPPING
+
+
+def test_a_model_that_is_pinned_while_it_is_idle_stays_and_can_make_room() -> None:
+    w, a = serving("ab", ttl_s=5.0)
+    w.finish(a)
+    w.advance(4)
+    w.pin("a", "ann")
+    w.advance(1000)
+    assert w.state("a") is ModelState.READY
+    # When another needs its place
+    w.request("b")
+    # Then it goes; a pin is about idle time alone
+    assert w.state("a") is ModelState.STOPPING
+
+
 # -- failures ------------------------------------------------------------------------------------------
 
 

@@ -24,6 +24,7 @@ from swapd.nursery.events import (
     Grant,
     LeaseDone,
     ModelRules,
+    Pin,
     Refuse,
     Reload,
     ReloadApplied,
@@ -232,6 +233,9 @@ class World:
     def reset_breaker(self, model: str) -> None:
         self.post(ResetBreaker(model))
 
+    def pin(self, model: str, by: str | None) -> None:
+        self.post(Pin(model, by))
+
     def reload(self, models: Mapping[str, ModelRules], settings: Settings | None = None) -> ReloadApplied:
         self.catch_up()
         if not self.shutdown_begun:
@@ -424,9 +428,7 @@ class World:
             same = model in self.models and record.launch == self.models[model].launch
             assert not same, "stopped by a reload that did not change it"
         if reason is StopReason.IDLE:
-            assert record.rules.ttl_s and self.now >= record.last_use + record.rules.ttl_s, (
-                "unloaded too early"
-            )
+            assert record.ttl_s and self.now >= record.last_use + record.ttl_s, "unloaded too early"
 
     def _check_may_be_cut(self, model: str, reason: StopReason, event: Event) -> None:
         match reason:

@@ -254,3 +254,31 @@ async def test_given_secrets_when_the_effective_configuration_is_asked_for_then_
     assert answer.headers["content-type"] == "application/yaml"
     assert b"models:" in answer.body
     assert b"s3cret" not in answer.body
+
+
+async def test_given_a_pinned_model_then_its_entry_says_by_whom_until_it_is_taken_back() -> None:
+    # Given a key with a name
+    world = build_world("apiKeys: [{key: secret, name: ann}]\n" + CONFIG)
+    world.manager.states["m1"] = ModelState.READY
+    key = {"x-api-key": "secret"}
+    # When it pins a model, by its alias
+    answered = await world.call("PUT", "/api/models/keep/nick", key)
+    assert (answered.status, json.loads(answered.body)) == (200, {"pinned_by": "ann"})
+    # Then the list of models says so, and no time at which it would end
+    entry = json.loads((await world.get("/api/models/m1", key)).body)
+    assert entry["pinned_by"] == "ann"
+    assert "expires_at" not in entry
+    # When it is taken back
+    answered = await world.call("DELETE", "/api/models/keep/m1", key)
+    # Then it does not any more
+    assert (answered.status, json.loads(answered.body)) == (200, {"pinned_by": None})
+    entry = json.loads((await world.get("/api/models/m1", key)).body)
+    assert "pinned_by" not in entry
+    assert "expires_at" in entry
+
+
+async def test_given_no_keys_when_a_model_is_pinned_then_it_was_somebody() -> None:
+    world = build_world()
+    assert json.loads((await world.call("PUT", "/api/models/keep/m1")).body) == {"pinned_by": "api"}
+    assert (await world.call("PUT", "/api/models/keep/nope")).status == 404
+    assert (await world.get("/api/models/keep/m1")).status == 405

@@ -51,6 +51,7 @@ class FakeManager:
     states: dict[str, ModelState] = field(factory=dict)
     unloaded: list[Sequence[str] | None] = field(factory=list)
     drained: list[bool] = field(factory=list)
+    pins: dict[str, str | None] = field(factory=dict)
     refusal: Refusal | None = None
     """If set, `load` is refused with it."""
     may_finish: trio.Event | None = None
@@ -61,7 +62,7 @@ class FakeManager:
 
     @property
     def models(self) -> dict[str, FakeModel]:
-        return {name: FakeModel(state) for name, state in self.states.items()}
+        return {name: FakeModel(state, pinned_by=self.pins.get(name)) for name, state in self.states.items()}
 
     @property
     def queued(self) -> int:
@@ -80,6 +81,9 @@ class FakeManager:
     async def restart(self, model: str) -> None:
         await self.unload([model], drain=True)
         await self.load(model)
+
+    def pin(self, model: str, by: str | None) -> None:
+        self.pins[model] = by
 
     async def unload(self, models: Sequence[str] | None, *, drain: bool = False) -> None:
         self.unloaded.append(models)
@@ -100,6 +104,8 @@ class FakeModel:
     reserved: int = 0
     failures: int = 0
     retry_at: float | None = None
+    pinned_by: str | None = None
+    outdated: bool = False
 
 
 @define
