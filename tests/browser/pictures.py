@@ -123,7 +123,7 @@ SHOTS: Final = (
     Shot("model", "models/owl"),
     Shot("activity", "activity"),
     Shot("capture", "activity/1", capture),
-    Shot("logs", "logs/all"),
+    Shot("logs", "logs"),
     Shot("chat", "playground/chat?model=owl", chat),
     Shot("images", "playground/images", images),
     Shot("speech", "playground/speech", speech),

@@ -153,7 +153,7 @@ def test_given_rows_when_exported_then_csv_json_lines_and_markdown_hold_them_all
 def test_given_the_logs_when_opened_then_each_model_has_its_own_and_the_daemon_too(
     llama: LiveDaemon, window: OpenWindow
 ) -> None:
-    page = window(llama.url, expected=missing(llama)).open("logs/owl")
+    page = window(llama.url, expected=(*missing(llama), "/logs/stream/all")).open("logs/owl")
     lines = page.get_by_role("log")
 
     expect(lines).to_contain_text("model", ignore_case=True)
@@ -161,6 +161,17 @@ def test_given_the_logs_when_opened_then_each_model_has_its_own_and_the_daemon_t
     page.get_by_role("searchbox", name="Filter Daemon").fill("listening on")
     expect(lines.locator("mark").first).to_have_text("listening on")
     expect(lines).not_to_contain_text("Request")
+    page.goto(f"{llama.url}/ui/#/logs/all")
+    combined = page.get_by_role("searchbox", name="Filter Combined")
+    combined.fill("listening on")
+    expect(lines.locator("mark").first).to_be_visible()
+    combined.fill("llama")
+    expect(lines.locator("mark").first).to_be_visible()
+    with page.expect_download() as coming:
+        page.get_by_role("button", name="Download all lines").click()
+    kept = Path(coming.value.path()).read_text()
+    assert "listening on" in kept
+    assert "llama" in kept
 
 
 def test_given_a_question_when_asked_in_the_playground_then_llama_cpp_answers_with_its_own_figures(
@@ -192,3 +203,5 @@ def test_u03_given_a_model_that_is_killed_when_looking_then_its_row_says_by_what
 
     expect(line).to_contain_text("failed")
     expect(line).to_contain_text("SIGKILL")
+    line.get_by_text("Last lines of its log").click()
+    expect(line.locator("pre")).to_contain_text("model", ignore_case=True)

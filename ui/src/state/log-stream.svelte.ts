@@ -1,7 +1,7 @@
 // One log of the daemon, followed from its history on. Lines arrive in bursts and are handed on in batches, at
 // most ten a second, so that a flood costs no more than its lines.
 import { segment } from "../lib/address";
-import { isAbort, messageOf, request } from "../lib/http";
+import { ApiError, isAbort, messageOf, request } from "../lib/http";
 import { LineSplitter, type LogLine, parseRecord } from "../lib/loglines";
 import { textOf } from "../lib/sse";
 
@@ -50,7 +50,7 @@ export class LogStream {
     const { signal } = this.#abort;
     while (!signal.aborted) {
       try {
-        await this.#follow(signal);
+        await this.#followAny(signal);
         this.error = null;
       } catch (error) {
         if (isAbort(error) || signal.aborted) return;
@@ -61,14 +61,26 @@ export class LogStream {
     }
   }
 
-  async #follow(signal: AbortSignal): Promise<void> {
+  async #followAny(signal: AbortSignal): Promise<void> {
+    if (!this.#apart) {
+      try {
+        return await this.#follow(this.source, signal);
+      } catch (error) {
+        if (this.source !== "all" || !(error instanceof ApiError) || error.status !== 400) throw error;
+        // A daemon that has no log of everything has both halves of it.
+        this.#apart = true;
+      }
+    }
+    this.clear();
+    await Promise.race(["proxy", "upstream"].map((source) => this.#follow(source, signal)));
+  }
+
+  async #follow(source: string, signal: AbortSignal): Promise<void> {
     const since = this.#seq === null ? "" : `&since=${this.#seq}`;
-    const path = this.source === "all" && this.#plain ? "" : `/${segment(this.source)}`;
-    const response = await request(`logs/stream${path}?format=ndjson${since}`, { signal });
+    const response = await request(`logs/stream/${segment(source)}?format=ndjson${since}`, { signal });
     const asText = !response.headers.get("Content-Type")?.includes("ndjson");
-    this.#plain = asText;
     // Plain text has no cursor: what comes again replaces what was there.
-    if (asText && this.lines.length) this.clear();
+    if (asText && this.lines.length && !this.#apart) this.clear();
     this.state = "live";
     this.error = null;
     const splitter = new LineSplitter();
@@ -76,6 +88,7 @@ export class LogStream {
       for (const line of splitter.push(text)) {
         const record = parseRecord(line, asText);
         if (!record) continue;
+        if (this.#apart) record.source ||= source;
         if (record.seq !== null) {
           // A restarted daemon counts from the beginning again.
           if (this.#seq !== null && record.seq < this.#seq && record.seq > 1 && since) continue;
@@ -87,7 +100,7 @@ export class LogStream {
     }
   }
 
-  #plain = false;
+  #apart = false;
 
   #hand(): void {
     this.#timer = null;
