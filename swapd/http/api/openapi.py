@@ -76,7 +76,7 @@ def document(
     """The whole description. Raises `LookupError` for a handler that says nothing of itself."""
     paths: dict[str, Document] = {}
     for path, handlers in routes.items():
-        paths[_plain(path)] = {
+        paths[plain_path(path)] = {
             method.lower(): _operation(
                 path, method, _required(path, handler), path not in open_paths, path in admin_paths
             )
@@ -104,7 +104,7 @@ def _required(path: str, handler: Handler) -> Operation:
     return operation
 
 
-def _plain(path: str) -> str:
+def plain_path(path: str) -> str:
     """The path as OpenAPI writes it: without the kind of its fields."""
     return _FIELD.sub(r"{\1}", path)
 

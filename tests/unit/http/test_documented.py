@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from swapd.http.api.reference import reference
 from swapd.http.api.routes import ADMIN_ONLY, NO_KEY_NEEDED
 from swapd.http.api.routes import ROUTES as API_ROUTES
 from swapd.http.errors import CASES
@@ -62,3 +63,16 @@ def test_the_api_page_says_who_may_ask() -> None:
         for (_, documented), who in said.items():
             if documented == shape:
                 assert who == expected, path
+
+
+def test_the_page_of_details_is_current() -> None:
+    """If not: python -m swapd.http.api.reference docs/api-details.md"""
+    assert reference() == page("api-details.md")
+
+
+def test_the_page_of_details_has_every_route() -> None:
+    headings = set(re.findall(r"^### `(\w+) (/.*)`$", page("api-details.md"), re.MULTILINE))
+    for path, handlers in API_ROUTES.items():
+        for method in handlers:
+            if method in ("GET", "POST", "PUT", "DELETE"):
+                assert (method, re.sub(r"\{(\w+):\w+\}", r"{\1}", path)) in headings
