@@ -230,9 +230,12 @@ class Connection:
         await self._left.wait()
 
     def abandon(self) -> None:
-        """Break the connection, as the answer on it is not whole. Nothing happens if it is."""
+        """Break the connection, as the answer on it is not whole. Nothing happens if it is, and was sent."""
         exchange = self.exchange
-        if exchange is None or exchange.response.stage is Stage.DONE or self.gone:
+        if exchange is None or self.gone:
+            return
+        is_being_sent = self._write_lock is not None and self._write_lock.locked()
+        if exchange.response.stage is Stage.DONE and not is_being_sent:
             return
         if not exchange.response.until_close:  # else the client would take this for the end of the body
             with contextlib.suppress(OSError):

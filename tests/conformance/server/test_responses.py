@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from email.utils import parsedate_to_datetime
 
 import pytest
@@ -281,6 +282,31 @@ async def test_aborting_cancels_the_app_and_a_whole_answer_cannot_be_aborted(ser
     # Then the first's client gets nothing but the end, the second's noticed nothing
     assert await client.ended()
     await cancelled.wait()
+    assert server.errors == []
+
+
+async def test_an_answer_whose_end_nobody_takes_can_be_aborted(serve_app: StartServer) -> None:
+    # Given an app whose last part is more than its client reads
+    aborts: list[Callable[[], None]] = []
+    cancelled = trio.Event()
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        aborts.append(scope["extensions"][ABORT])
+        try:
+            await answer(send, bytes(32 * 1024 * 1024))
+        finally:
+            cancelled.set()
+
+    server = await serve_app(app)
+    client = await server.connect(receive_buffer=4096)
+    await client.send(GET)
+    await wait_all_tasks_blocked(0.02)
+    assert not cancelled.is_set()
+    # When another task aborts it
+    aborts[0]()
+    # Then the app is cancelled
+    with trio.fail_after(5):
+        await cancelled.wait()
     assert server.errors == []
 
 
