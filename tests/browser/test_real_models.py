@@ -205,3 +205,24 @@ def test_u03_given_a_model_that_is_killed_when_looking_then_its_row_says_by_what
     expect(line).to_contain_text("SIGKILL")
     line.get_by_text("Last lines of its log").click()
     expect(line.locator("pre")).to_contain_text("model", ignore_case=True)
+
+
+def test_given_this_machine_when_its_pages_are_opened_then_they_say_what_there_is_and_was_tried(
+    llama: LiveDaemon, window: OpenWindow
+) -> None:
+    with llama.client() as client:
+        known = client.get("/api/hardware").json()
+        probes = client.get("/api/performance").json()["probes"]
+    opened = window(llama.url, expected=missing(llama))
+
+    page = opened.open("performance")
+
+    expect(page.get_by_role("img", name="CPU: average")).to_be_visible()
+    expect(page.get_by_role("img", name="Memory: memory")).to_be_visible()
+    for probe in probes:
+        if not probe["ok"]:
+            expect(page.get_by_text(probe["message"])).to_be_visible()
+    opened.open("hardware")
+    expect(page.get_by_text(known["operating_system"]["kernel"])).to_be_visible()
+    page.get_by_role("tab", name="Text").click()
+    expect(page.locator("pre")).to_contain_text(f"Captured: {known['captured_at']}")
