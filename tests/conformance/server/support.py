@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
@@ -246,6 +246,17 @@ class Stuck:
         except trio.Cancelled:
             self.cancelled.set()
             raise
+
+    async def ends_at_once(self, leave: Callable[[], Awaitable[object]]) -> bool:
+        """Wait until it waits, `leave`, and wait until it is cancelled; whether that took no time.
+
+        On a clock that only moves when everybody waits.
+        """
+        await self.begun.wait()
+        before = trio.current_time()
+        await leave()
+        await self.cancelled.wait()
+        return trio.current_time() == before
 
 
 def open_files() -> int:
