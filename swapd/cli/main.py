@@ -21,6 +21,7 @@ COMMANDS: Final = {
     "health": "tell by the exit code whether the daemon is there",
     "reload": "have the daemon read its configuration again",
     "init": "find the models on this machine and write a configuration for them",
+    "top": "watch models and requests on the whole screen",
     "bench": "ask many times, and say how fast swapd and its models are",
     "doctor": "look for what keeps swapd or its models from working",
     "schema": "print a JSON schema of the configuration for editors",
