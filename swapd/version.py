@@ -19,6 +19,16 @@ class Build(NamedTuple):
     commit: str = "unknown"
     date: str = "unknown"
 
+    @property
+    def release(self) -> str:
+        """The version without what follows its numbers: `0.2.0` of `0.2.0.dev3+g1a2b3c4`."""
+        numbers: list[str] = []
+        for part in self.version.split("."):
+            if not part.isdecimal():
+                break
+            numbers.append(part)
+        return ".".join(numbers)
+
     def __str__(self) -> str:
         return f"version: {self.version} ({self.commit}), built at {self.date}"
 
