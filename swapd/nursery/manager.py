@@ -58,7 +58,7 @@ from swapd.nursery.scheduler import Scheduler
 from swapd.nursery.snapshot import Snapshot, take_snapshot
 from swapd.observe.logger import Logger
 
-ManagerEvent = StateChanged | Stop | SwapDecided | StartFailed | Crashed | ReloadApplied | Preloaded
+ManagerEvent = StateChanged | Stop | SwapDecided | StartFailed | Crashed | ReloadApplied | Preloaded | Gone
 """What subscribers are told, in the order in which it happened."""
 
 LAST_BYTES_S = 0.25
@@ -248,6 +248,11 @@ class Manager:
         self._post(ping)
         await ping.answered.wait()
 
+    def last_load(self, model: str) -> tuple[float, float]:
+        """When the newest instance of a model was started, and when one was ready last; on trio's clock."""
+        record = self._core.records.get(model)
+        return (0.0, 0.0) if record is None else (record.started_at, record.ready_at)
+
     def snapshot(self) -> Snapshot:
         """The state at this moment. For showing; whoever wants a model asks for it with `acquire`."""
         return take_snapshot(self._core)
@@ -311,6 +316,8 @@ class Manager:
             self._take_over(self._reloads.popleft(), event, instances)
             return
         begun = time.thread_time()  # a busy machine is not our fault
+        if type(event) is Gone:
+            self._publish(event)  # first: what follows may be the model's next start
         for effect in self._core.handle(event, trio.current_time()):
             self._carry_out(effect, instances)
         if type(event) is Request:

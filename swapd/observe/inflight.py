@@ -51,6 +51,7 @@ class InFlightRequest:
         "_work",
         "cancelled",
         "client",
+        "extra_columns",
         "first_byte",
         "forwarded_path",
         "granted",
@@ -115,6 +116,8 @@ class InFlightRequest:
         self.key_name = ""
         """The name of the key that was shown, never the key."""
         self.metadata: dict[str, str] | None = None
+        self.extra_columns: dict[str, Any] | None = None
+        """Columns of its row in the activity log that most requests leave empty."""
         self.request_headers: Headers = headers
         """As they went upstream, once they have."""
         self.request_body: bytes | None = None
@@ -131,6 +134,12 @@ class InFlightRequest:
         if self.metadata is None:
             self.metadata = {}
         self.metadata[key] = value
+
+    def note_column(self, name: str, value: Any) -> None:
+        """Fill in `profile` or `load_ms` of its row in the activity log."""
+        if self.extra_columns is None:
+            self.extra_columns = {}
+        self.extra_columns[name] = value
 
     def begin_response(self, headers: Headers) -> BodyTap | None:
         """Note the response's headers. Returns what each piece of its body is to be shown to, if anything."""

@@ -7,6 +7,7 @@ be written to a file; of a busy daemon that keeps its rows in memory, most are n
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from operator import itemgetter
 from typing import TYPE_CHECKING
 
@@ -17,8 +18,6 @@ from swapd.observe.activity.row import ActivityRow
 from swapd.observe.tap import BodyTap, Outcome
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from swapd.observe.inflight import InFlightRequest
 
 _NO_METADATA: Mapping[str, str] = {}
@@ -46,6 +45,14 @@ def outcome_of(request: InFlightRequest) -> Outcome:
     return tap.outcome(request.progress.status, request.forwarded_path)
 
 
+class GoingBy(Struct, frozen=True, gc=False):
+    """The configuration in force, as far as rows tell of it."""
+
+    generation: int = 1
+    priorities: Mapping[str, int] = {}
+    """Of models in the queue, those that are not 0."""
+
+
 class EndedRequest(Struct, eq=False):
     """What a row is made of: a request that has ended, and what was learned from its response.
 
@@ -57,7 +64,7 @@ class EndedRequest(Struct, eq=False):
     content_type: str
     req_bytes: int | None
     session: str | None
-    generation: int
+    going_by: GoingBy
     ended: float
     """When: seconds of `time.perf_counter`, and, in the next field, nanoseconds since the epoch."""
     ended_ns: int
@@ -69,6 +76,8 @@ class EndedRequest(Struct, eq=False):
         tokens = outcome.tokens
         first_byte = request.first_byte
         metadata = request.metadata or _NO_METADATA
+        if request.granted and not request.upstream:
+            metadata = {"fifo_priority": str(self.going_by.priorities.get(request.model, 0)), **metadata}
         return ActivityRow(
             id=self.id,
             ts_ms=self.ended_ns // 1_000_000,
@@ -102,12 +111,13 @@ class EndedRequest(Struct, eq=False):
             finish_reason=outcome.finish_reason or None,
             cancelled=1 if request.cancelled else None,
             request_id=metadata.get("request_id"),
-            config_generation=self.generation,
+            config_generation=self.going_by.generation,
+            **(request.extra_columns or {}),
         )
 
 
 def ended(
-    request: InFlightRequest, outcome: Outcome, *, session_headers: dict[bytes, None], generation: int
+    request: InFlightRequest, outcome: Outcome, *, session_headers: dict[bytes, None], going_by: GoingBy
 ) -> EndedRequest:
     """A request that has ended just now. `session_headers` are lower-case names, the first counts most."""
     body = request.request_body
@@ -117,7 +127,7 @@ def ended(
         "" if request.tap is None else request.tap.content_type,
         None if body is None else len(body),
         _session(request, session_headers),
-        generation,
+        going_by,
         time.perf_counter(),
         time.time_ns(),
     )

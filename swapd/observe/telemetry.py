@@ -18,7 +18,7 @@ from swapd.observe.captures import CaptureRules, Captures, capture_of
 from swapd.observe.events import EventHub
 from swapd.observe.inflight import InFlight, InFlightRequest
 from swapd.observe.metrics import UNKNOWN_MODEL, Metrics
-from swapd.observe.recorder import ended, outcome_of, tap_for
+from swapd.observe.recorder import GoingBy, ended, outcome_of, tap_for
 from swapd.observe.sampling import Sampler
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ class Telemetry:
         self._config = config
         self._session_headers = _session_headers(config)
         self._log = logs.proxy
-        self._generation = 1
+        self._going_by = GoingBy(1, config.routing.priorities)
         self.in_flight = InFlight(self)
         self.events = EventHub(self.in_flight, lambda text: logs.proxy.warn(text, event="events.dropped"))
         self.activity = ActivityStore(store_settings(config), self._report)
@@ -81,7 +81,7 @@ class Telemetry:
         self.sampler.apply(config.performance)
         self._config = config
         self._session_headers = _session_headers(config)
-        self._generation = generation
+        self._going_by = GoingBy(generation, config.routing.priorities)
 
     def label_of(self, model: str) -> str:
         """A model's name for metrics: its id, a peer's model by its qualified name, or `(unknown)`."""
@@ -129,7 +129,7 @@ class Telemetry:
 
     def _record(self, request: InFlightRequest, label: str) -> None:
         outcome = outcome_of(request)
-        done = ended(request, outcome, session_headers=self._session_headers, generation=self._generation)
+        done = ended(request, outcome, session_headers=self._session_headers, going_by=self._going_by)
         id = self.activity.add(done)
         self.metrics.tokens_counted(outcome.tokens, label)
         if self._is_captured(request, outcome):

@@ -11,6 +11,7 @@ from attrs import define, field
 
 from swapd.nursery.events import Crashed, ReloadApplied, StartFailed, StateChanged
 from swapd.nursery.manager import ManagerEvent
+from swapd.nursery.reports import Gone
 from swapd.nursery.states import ModelState
 from swapd.observe.timestamps import utc_timestamp
 
@@ -27,6 +28,9 @@ class Start:
     outcome: str = "starting"
     """"starting", "ready", "failed" (never became ready), "crashed", "stopped"."""
     reason: str = ""
+    exit_code: int | None = None
+    signal: int | None = None
+    """Number of the signal that ended it, if one did."""
 
     def as_json(self) -> dict[str, Any]:
         return {
@@ -34,8 +38,8 @@ class Start:
             "ready_at": utc_timestamp(self.ready_ns) if self.ready_ns else None,
             "ended_at": utc_timestamp(self.ended_ns) if self.ended_ns else None,
             "outcome": self.outcome,
-            "exit_code": None,
-            "signal": None,
+            "exit_code": self.exit_code,
+            "signal": self.signal,
             "reason": self.reason or None,
         }
 
@@ -76,6 +80,9 @@ class ModelHistory:
                 self._on_failure(self._models.setdefault(model, Past()), "failed", message)
             case Crashed(model, _, message):
                 self._on_failure(self._models.setdefault(model, Past()), "crashed", message)
+            case Gone(model, _, ending):
+                if (past := self._models.get(model)) is not None and past.starts:
+                    past.starts[-1].exit_code, past.starts[-1].signal = ending.code, ending.signal
             case ReloadApplied(removed=removed):
                 for model in removed:
                     self._models.pop(model, None)

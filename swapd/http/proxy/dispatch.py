@@ -22,6 +22,7 @@ from swapd.http.errors import ErrorAnswer, Rejected, from_refusal, header
 from swapd.http.proxy.instances import Instances
 from swapd.http.proxy.loading import Loading, LoadingRelay
 from swapd.http.proxy.relay import Relay
+from swapd.http.record import RECORD
 from swapd.http.server.asgi import ClientGone, Headers, Scope, Send
 from swapd.http.upstream import (
     BaseURL,
@@ -159,8 +160,9 @@ class Dispatcher:
 
         `on_waiting` is called with the ticket if the request is admitted and has to wait.
         """
+        arrived = trio.current_time()
         try:
-            return await self._manager.acquire(
+            lease = await self._manager.acquire(
                 outgoing.model.id,
                 ready_only=bool(outgoing.ready_only),
                 queue_timeout_s=_queue_timeout(scope),
@@ -171,6 +173,10 @@ class Dispatcher:
             if outgoing.ready_only and refused.refusal.code is RefusalCode.MODEL_NOT_LOADED:
                 answer = ErrorAnswer(answer.code, outgoing.ready_only)
             raise Rejected(answer) from None
+        started, ready = self._manager.last_load(outgoing.model.id)
+        if ready >= arrived and (request := scope[RECORD].request) is not None:
+            request.note_column("load_ms", int((ready - started) * 1000))
+        return lease
 
     async def _acquire_again(self, lease: Lease, relay: Relay) -> Lease:
         with trio.CancelScope() as waiting:

@@ -137,8 +137,10 @@ class Proxy:
         try:
             requested = await read_request(scope, receive, config.max_request_body)
             pins = self._profiles.pins(config)
-            if pins:
-                _pin(requested, pins.get(requested.name))
+            profile = None
+            if pins and (target := pins.get(requested.name)) is not None:
+                _pin(requested, target)
+                profile = self._profiles.active
             selector = config.selectors.get(requested.name)
             if selector is not None:
                 choice = self._selectors.choose(requested.name, selector)
@@ -146,6 +148,8 @@ class Proxy:
             outgoing = self._named(requested, config, scope)
             if choice is not None:
                 scope[RECORD].request.note("selector", choice.selector)
+            if profile is not None:
+                scope[RECORD].request.note_column("profile", profile)
             await self._serve(outgoing, scope, send)
         except Rejected as rejected:
             if choice is not None and rejected.answer.code == "peer_error":
@@ -343,10 +347,8 @@ class Proxy:
         await self._websockets.serve(Handshake(addressed, headers, scope, receive, send))
 
 
-def _pin(requested: Requested, target: str | None) -> None:
+def _pin(requested: Requested, target: str) -> None:
     """Let a request ask for what its profile has in the place of the name; "" is nothing at all."""
-    if target is None:
-        return
     if not target:
         requested.name = ""
         return

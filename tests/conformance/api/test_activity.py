@@ -180,3 +180,39 @@ async def test_given_a_file_when_the_daemon_is_restarted_then_history_is_there_a
         await client.chat("zzz")
 
         assert [row["id"] for row in (await client.get(ACTIVITY))["data"]] == [2, 1]
+
+
+async def test_given_a_profile_and_priorities_when_requests_pass_then_rows_tell_of_them_and_of_the_load(
+    daemon: StartDaemon,
+) -> None:
+    more = (
+        "profiles: {coding: {pins: {pub: m1}}}\n"
+        "routing: {scheduler: {use: fifo, settings: {fifo: {priority: {m1: 3}}}}}"
+    )
+    async with running(daemon, config(more=more)) as client:
+        await client.http.put("/api/profiles/active", json={"name": "coding"})
+        await client.chat("pub")
+        await client.chat("m1")
+        await client.chat("zzz")
+
+        unknown, warm, cold = (await client.get(ACTIVITY))["data"]
+    assert cold["profile"] == "coding" and cold["metadata"]["fifo_priority"] == "3"
+    assert 0 < cold["load_ms"] <= cold["queue_ms"]
+    assert "profile" not in warm and "load_ms" not in warm
+    assert warm["metadata"]["fifo_priority"] == "3"
+    assert "fifo_priority" not in unknown.get("metadata", {})
+
+
+async def test_given_a_server_that_cannot_start_when_shown_then_its_exit_code_is_known(
+    daemon: StartDaemon,
+) -> None:
+    async with running(daemon) as client:
+        assert (await client.chat("off")).status_code == 502
+        await client.chat("m1")
+        await client.http.post("/api/models/unload/m1")
+
+        failed = (await client.get("/api/models/off"))["starts"][-1]
+        stopped = (await client.get("/api/models/m1"))["starts"][0]
+    assert (failed["outcome"], failed["exit_code"], failed["signal"]) == ("failed", 3, None)
+    assert stopped["outcome"] == "stopped"
+    assert (stopped["exit_code"], stopped["signal"]) != (None, None)

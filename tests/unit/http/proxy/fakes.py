@@ -67,6 +67,9 @@ class FakeManager:
         await self._admit()
         return self._grant(model)
 
+    def last_load(self, model: str) -> tuple[float, float]:
+        return (0.0, -1.0)
+
     async def acquire_again(self, lease: Lease) -> Lease:
         self.again += 1
         self.held.remove(lease)
