@@ -18,10 +18,12 @@ from swapd.http.api.control import Control
 from swapd.http.api.describe import (
     ANY_OBJECT,
     ERROR,
+    NOT_EMPTY,
     SCHEMAS,
     STRING,
     Content,
     Operation,
+    Schema,
     described,
     json,
     operation_of,
@@ -132,11 +134,16 @@ def _operation(path: str, method: str, about: Operation, needs_key: bool, admin:
 
 
 def _parameters(path: str, query: Mapping[str, Any]) -> list[Document]:
+    kind = _NUMBER if path.startswith(_NUMBERED) else NOT_EMPTY
     in_path = [
-        {"name": name, "in": "path", "required": True, "schema": {"type": "string", "minLength": 1}}
+        {"name": name, "in": "path", "required": True, "schema": kind if name == "id" else NOT_EMPTY}
         for name, _ in _FIELD.findall(path)
     ]
     return in_path + [{"name": name, "in": "query", "schema": schema} for name, schema in query.items()]
+
+
+_NUMBERED: Final = ("/api/captures/", "/api/inflight/")
+_NUMBER: Final[Schema] = {"type": "integer", "minimum": 1}
 
 
 def _content(content: Content) -> Document:
