@@ -110,10 +110,16 @@ class FlagParser:
         return "" if name in self._switches | self._actions else str(self._action(name).metavar)
 
     def _help(self, name: str) -> str:
-        return self._action(name).help or ""
+        help = self._action(name).help or ""
+        return f"{help}; not from the environment" if name in self._untwinned else help
 
     def _action(self, name: str) -> argparse.Action:
         return next(action for action in self._parser._actions if f"--{name}" in action.option_strings)
+
+    @property
+    def takes(self) -> str:
+        """What the words stand for that are no flags, such as MODEL; empty if there can be none."""
+        return "" if self._words is None else self._words[0]
 
     def fail(self, message: str) -> NoReturn:
         """Complain of wrong usage that the declarations cannot express."""
