@@ -102,6 +102,7 @@ class DaemonSettings:
     watch_interval_s: float | None = None
     """Reload when the sources change, looking this often; None: do not look."""
     log_level: str | None = None
+    log_format: str | None = None
     """Beats the configuration, also after reloads."""
     console: Console | None = None
     started_lines: tuple[str, ...] = ()
@@ -493,9 +494,9 @@ def _is_loopback(listener: socket) -> bool:
 
 def _log_settings(config: Config, settings: DaemonSettings) -> LogSettings:
     wanted = LogSettings.from_config(config)
-    if settings.log_level is None:
-        return wanted
-    return structs.replace(wanted, level=Level.named(settings.log_level))
+    if settings.log_level is not None:
+        wanted = structs.replace(wanted, level=Level.named(settings.log_level))
+    return wanted if settings.log_format is None else structs.replace(wanted, form=settings.log_format)
 
 
 def _first(chosen: float | None, otherwise: float) -> float:

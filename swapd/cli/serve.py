@@ -38,6 +38,7 @@ LLAMA_SWAP_PLACES: Final = (Path("/app/config.yaml"), Path("/etc/llama-swap/conf
 """Where the images of llama-swap have it; looked at in containers, so that a volume may stay as it is."""
 _CONTAINER_MARKS: Final = (Path("/.dockerenv"), Path("/run/.containerenv"))
 LOG_LEVELS: Final = ("debug", "info", "warn", "error")
+LOG_FORMATS: Final = ("auto", "text", "json", "journal")
 DEFAULT_WATCH_INTERVAL_S: Final = 2.0
 BACKSTOP_S: Final = 5
 """What an orderly stop may take beyond its drain time before everything left is killed."""
@@ -55,6 +56,7 @@ class ServeOptions(NamedTuple):
     watch_interval_s: float
     check_only: bool
     log_level: str | None
+    log_format: str | None
     drain_timeout_s: float | None
     pre_stop_delay_s: float | None
     state_dir: Path | None
@@ -103,6 +105,7 @@ def parse_options(argv: Sequence[str], environ: Mapping[str, str]) -> ServeOptio
         watch_interval_s=values["watch-interval"] or DEFAULT_WATCH_INTERVAL_S,
         check_only=bool(values["check-only"]),
         log_level=values["log-level"],
+        log_format=values["log-format"],
         drain_timeout_s=values["drain-timeout"],
         pre_stop_delay_s=values["pre-stop-delay"],
         state_dir=values["state-dir"],
@@ -144,6 +147,7 @@ def _parser() -> FlagParser:
     parser.add_switch("watch-config", "reload when the configuration changes")
     add("watch-interval", "how often to look for changes (default 2s, at least 0.2s)", "TIME", _seconds)
     parser.add_switch("check-only", "check the configuration like `swapd check` and exit")
+    add("log-format", f"one of {', '.join(LOG_FORMATS)}; beats the configuration", "FORMAT", _log_format)
     add("log-level", f"one of {', '.join(LOG_LEVELS)}; beats the configuration", "LEVEL", _log_level)
     add("drain-timeout", "how long a stop waits for running requests (default 30s)", "TIME", _seconds)
     add("pre-stop-delay", "how long a stop goes on accepting requests first (default 0s)", "TIME", _seconds)
@@ -181,6 +185,12 @@ def _parser() -> FlagParser:
 def _log_level(text: str) -> str:
     if text not in LOG_LEVELS:
         raise argparse.ArgumentTypeError(f"{text!r} is none of {', '.join(LOG_LEVELS)}")
+    return text
+
+
+def _log_format(text: str) -> str:
+    if text not in LOG_FORMATS:
+        raise argparse.ArgumentTypeError(f"{text!r} is none of {', '.join(LOG_FORMATS)}")
     return text
 
 
@@ -325,6 +335,7 @@ def _run_daemon(
             pre_stop_delay_s=options.pre_stop_delay_s,
             watch_interval_s=options.watch_interval_s if options.watch_config else None,
             log_level=options.log_level,
+            log_format=options.log_format,
             console=Console(),
             started_lines=tuple(
                 start_lines(options, sources, loaded.config, loaded.problems, listeners, admin)

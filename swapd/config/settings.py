@@ -409,7 +409,7 @@ class Settings:
     log_format: str = key(
         "logFormat",
         Choice(("auto", "text", "json", "journal")),
-        "Form of the daemon's log lines.",
+        "Form of the log lines on standard output; auto is journal under systemd, else text.",
         default="auto",
         extension=True,
     )

@@ -11,12 +11,15 @@ stand next to each other; in the other rings it stands byte for byte as it was p
 
 from __future__ import annotations
 
+import os
+import time
 from typing import TYPE_CHECKING, Final
 
 import trio
 from msgspec import Struct
 
 from swapd.observe.console import Console
+from swapd.observe.formats import JournalFormat, JSONFormat, leads_to_journal
 from swapd.observe.lines import LineBuffer
 from swapd.observe.logger import Level, LogEntry, Logger, TextFormat
 from swapd.observe.ring import DEFAULT_RING_BYTES, LogRing
@@ -36,12 +39,14 @@ PARTIAL_LINE_S: Final = 0.2
 class LogSettings(Struct, frozen=True):
     """What of the configuration concerns the logs; all of it can change while the daemon runs.
 
-    `to_stdout` is one of "proxy", "upstream", "both" and "none".
+    `to_stdout` is one of "proxy", "upstream", "both" and "none". `form` is that of the lines on standard
+    output: "text", "json", "journal", or "auto".
     """
 
     level: Level = Level.INFO
     time_format: str = ""
     to_stdout: str = "proxy"
+    form: str = "auto"
     ring_bytes: int = DEFAULT_RING_BYTES
 
     @classmethod
@@ -50,6 +55,7 @@ class LogSettings(Struct, frozen=True):
             level=Level.named(config.log_level),
             time_format=config.log_time_format,
             to_stdout=config.log_to_stdout,
+            form=config.log_format,
             ring_bytes=config.log_buffer,
         )
 
@@ -114,7 +120,7 @@ class Logs:
     def __init__(self, settings: LogSettings, console: Console | None = None) -> None:
         self._settings = settings
         self._console = console
-        self._format: LineFormat = TextFormat(timestamp_format(settings.time_format))
+        self._set_formats(settings)
         self._proxy_in_mux = settings.to_stdout in ("proxy", "both")
         self._models: dict[str, ModelLog] = {}
         self._ended = False
@@ -140,7 +146,7 @@ class Logs:
     def apply(self, settings: LogSettings) -> None:
         """Change level, time format, destination and ring sizes; what the rings hold stays."""
         self._settings = settings
-        self._format = TextFormat(timestamp_format(settings.time_format))
+        self._set_formats(settings)
         self._proxy_in_mux = settings.to_stdout in ("proxy", "both")
         self.proxy.set_level(settings.level)
         for ring in self._all_rings():
@@ -196,16 +202,31 @@ class Logs:
         line = self._format.daemon_line(entry)
         self.rings["proxy"].write(line)
         if self._proxy_in_mux:
-            self._write_mux(line)
+            self._write_mux(line, line if self._outside is None else self._outside.daemon_line(entry))
 
     def _follow(self, model: str, log: ModelLog) -> None:
         name = escape_control(model)
-        log.hand_on_lines(
-            lambda lines: self._write_mux(self._format.upstream_lines(name, lines)),
-            lambda: self._unfinished.set(),
-        )
 
-    def _write_mux(self, text: bytes) -> None:
+        def write(lines: list[bytes]) -> None:
+            text = self._format.upstream_lines(name, lines)
+            self._write_mux(
+                text, text if self._outside is None else self._outside.upstream_lines(name, lines)
+            )
+
+        log.hand_on_lines(write, lambda: self._unfinished.set())
+
+    def _set_formats(self, settings: LogSettings) -> None:
+        self._format: LineFormat = TextFormat(timestamp_format(settings.time_format))
+        self._outside: LineFormat | None = None  # on standard output, where that differs from the rings
+        form = settings.form
+        if form == "auto":
+            form = "journal" if leads_to_journal(os.environ) else "text"
+        if form == "json":
+            self._outside = JSONFormat(time.time_ns)
+        elif form == "journal":
+            self._outside = JournalFormat(TextFormat())
+
+    def _write_mux(self, text: bytes, outside: bytes) -> None:
         self.rings["mux"].write(text)
         if self._console is not None:
-            self._console.write(text)
+            self._console.write(outside)

@@ -42,6 +42,10 @@ def snippets(*languages: str) -> list[Snippet]:
     return found
 
 
+SCRIPTS = [snippet.text for snippet in snippets("sh") if not snippet.text.startswith("pip install ")]
+"""Without the installation, which has taken place."""
+
+
 def run(directory: Path, *command: str) -> subprocess.CompletedProcess[str]:
     """Run a command in a directory, as somebody would who has the virtual environment active."""
     own = {name: value for name, value in os.environ.items() if not name.startswith(("PYTEST_", "SWAPD_"))}
@@ -75,11 +79,11 @@ def test_given_the_pytest_snippets_when_put_into_files_then_all_tests_pass(tmp_p
 
 
 @pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
-@pytest.mark.parametrize("number", range(len(snippets("sh"))))
+@pytest.mark.parametrize("number", range(len(SCRIPTS)))
 def test_given_a_shell_snippet_when_pasted_then_it_works(tmp_path: Path, number: int) -> None:
     if problem := wheel_problem():
         pytest.skip(problem)
-    script = snippets("sh")[number].text
+    script = SCRIPTS[number]
     done = run(tmp_path, "bash", "-euc", script)
     assert done.returncode == 0, done.stdout
     assert '"choices"' in done.stdout or '"embedding"' in done.stdout

@@ -37,7 +37,7 @@ def config(text: str) -> Config:
 
 def test_given_nothing_when_parsed_then_nothing_is_chosen() -> None:
     assert options() == ServeOptions(
-        (), None, (), None, None, False, 2.0, False, None, None, None, None, None, None, "", False,
+        (), None, (), None, None, False, 2.0, False, None, None, None, None, None, None, None, "", False,
         None, None,
     )  # fmt: skip
 
@@ -57,7 +57,7 @@ def test_given_a_command_line_of_the_reference_when_parsed_then_it_is_understood
         True,
         2.0,
         False,
-        *[None] * 6,
+        *[None] * 7,
         "",
         False,
         None,

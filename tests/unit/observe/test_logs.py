@@ -216,7 +216,7 @@ def test_given_a_configuration_when_its_log_settings_are_taken_then_they_say_the
     config = loads("logLevel: warn\nlogToStdout: both\nlogTimeFormat: rfc3339\nlogBuffer: 4KiB").config
     assert config is not None
 
-    assert LogSettings.from_config(config) == LogSettings(Level.WARN, "rfc3339", "both", 4096)
+    assert LogSettings.from_config(config) == LogSettings(Level.WARN, "rfc3339", "both", "auto", 4096)
 
 
 async def test_given_a_partial_line_when_its_end_does_not_come_then_it_is_shown_after_a_moment(
