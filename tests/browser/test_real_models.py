@@ -193,6 +193,7 @@ def test_u03_given_a_model_that_is_killed_when_looking_then_its_row_says_by_what
 ) -> None:
     page = window(llama.url, expected=missing(llama)).open("models")
     line = page.locator('li[data-model="finch"]')
+    expect(line).to_be_visible()  # only then is there a button, or none
     if line.get_by_role("button", name="Load finch").count():
         line.get_by_role("button", name="Load finch").click()
     expect(line).to_contain_text("ready")
