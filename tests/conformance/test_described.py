@@ -24,7 +24,7 @@ from tests.setups import config
 pytestmark = pytest.mark.real
 
 KEY = "a-key-that-nobody-guesses"
-LIMIT_S = 60
+LIMIT_S = 180
 ENDLESS = "^/api/events$|^/logs/stream"
 REFUSED = "^/api/(pull|push|create|copy|delete)$"
 """Ollama's routes that change models: always 501, which would count as a failure of the server."""
