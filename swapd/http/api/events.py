@@ -2,28 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AbstractAsyncContextManager
 from typing import Any, Final
 
-import trio
 from starlette.requests import Request
 
 from swapd.http.api.activity import newest_rows, shown
 from swapd.http.api.configuration import status_as_json
 from swapd.http.api.control import Control
 from swapd.http.api.describe import STRING, described, one_of
+from swapd.http.api.endless import EndlessAnswer
 from swapd.http.api.model_entries import model_entries, visible_entries
 from swapd.http.auth import Caller, caller_of
-from swapd.http.record import RECORD
-from swapd.http.server.asgi import ASGIApp, Headers, Receive, Scope, Send
+from swapd.http.server.asgi import ASGIApp, Headers, Scope
 from swapd.observe.activity import ActivityRow
 from swapd.observe.events import USUAL_TYPES, message
 
 ADMIN_TYPES: Final = frozenset({"logData", "perfsys", "perfgpu", "configStatus"})
 """What keys that may not manage the daemon do not get."""
-
-FAREWELL_S: Final = 1.0
-"""How long a stream that ends may take to deliver what was left."""
 
 
 @described(
@@ -48,8 +45,8 @@ async def events(control: Control, request: Request) -> ASGIApp:
     return _EventAnswer(control, types, caller, rows)
 
 
-class _EventAnswer:
-    """An answer without end. A client that does not read holds up nobody; see `EventHub`."""
+class _EventAnswer(EndlessAnswer):
+    """Events, for one client; see `EventHub`."""
 
     def __init__(
         self, control: Control, types: frozenset[str], caller: Caller, rows: list[ActivityRow]
@@ -59,32 +56,14 @@ class _EventAnswer:
         self._caller = caller
         self._rows = rows
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        with trio.CancelScope() as sending:
+    def headers(self, scope: Scope) -> Headers:
+        return _HEADERS if scope["http_version"] == "1.1" else _HEADERS[:-1]
 
-            def hurry() -> None:
-                sending.deadline = trio.current_time() + FAREWELL_S
-
-            # Leaving without the end of the body makes the server break the connection.
-            await self._follow(scope, send, hurry)
-
-    async def _follow(self, scope: Scope, send: Send, on_end: Any) -> None:
-        control, record = self._control, scope[RECORD]
-        logs = {source: control.logs.rings[source] for source in self._sources()}
+    def subscribe(self, on_end: Callable[[], None]) -> AbstractAsyncContextManager[AsyncIterator[bytes]]:
+        logs = {source: self._control.logs.rings[source] for source in self._sources()}
         own = {"modelStatus": self._models} if self._caller.is_limited else {}
-        events = control.telemetry.events
-        async with events.subscribe(self._types, self._beginning, logs, on_end, own) as stream:
-            record.status = 200
-            headers = _HEADERS if scope["http_version"] == "1.1" else _HEADERS[:-1]
-            await send({"type": "http.response.start", "status": 200, "headers": headers})
-            if scope["method"] == "HEAD":
-                return await send({"type": "http.response.body", "body": b""})
-            # Some servers hold the head back until there is a body: an empty piece sends it on its way.
-            await send({"type": "http.response.body", "body": b"", "more_body": True})
-            async for data in stream:
-                record.bytes_sent += len(data)
-                await send({"type": "http.response.body", "body": data, "more_body": True})
-            return await send({"type": "http.response.body", "body": b""})
+        events = self._control.telemetry.events
+        return events.subscribe(self._types, self._beginning, logs, on_end, own)
 
     def _sources(self) -> tuple[str, ...]:
         return ("proxy", "upstream") if "logData" in self._types else ()

@@ -4,30 +4,27 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-import trio
 from starlette.requests import Request
 from starlette.responses import Response
 
 from swapd.http.api.control import Control
 from swapd.http.api.describe import STRING, TEXT, described
+from swapd.http.api.endless import EndlessAnswer
 from swapd.http.api.models import require_allowed
 from swapd.http.api.web import Redirect
 from swapd.http.errors import Rejected
 from swapd.http.paths import parameter
-from swapd.http.record import RECORD
-from swapd.http.server.asgi import ASGIApp, Headers, Receive, Scope, Send
+from swapd.http.server.asgi import ASGIApp, Headers, Scope
 from swapd.observe.ring import LogRing
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import AsyncIterator, Callable
+    from contextlib import AbstractAsyncContextManager
 
     from swapd.config import Config
 
 _SHARED: Final = frozenset({"", "proxy", "upstream"})
 """Names of logs that are no model's; "" is the combined one."""
-
-FAREWELL_S: Final = 1.0
-"""How long a log stream that ends may take to deliver what was left."""
 
 
 @described("The log so far", TEXT, more={302: {}})
@@ -68,40 +65,19 @@ def _model(config: Config, source: str) -> str | None:
     return None
 
 
-class LogStream:
-    """An answer without end: the bytes of `ring` as they are written.
-
-    A client that reads slowly misses bytes and finds a note in their place; it holds up nobody. Ends when the
-    ring ends its subscriptions; a client that does not read then loses its connection after a second, for the
-    daemon is waiting to stop. Cancelled when the client leaves.
-    """
+class LogStream(EndlessAnswer):
+    """The bytes of `ring` as they are written. A client that reads slowly misses bytes and finds a note in
+    their place."""
 
     def __init__(self, ring: LogRing, *, with_history: bool) -> None:
         self._ring = ring
         self._with_history = with_history
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        with trio.CancelScope() as sending:
+    def headers(self, scope: Scope) -> Headers:
+        return _STREAM_HEADERS
 
-            def hurry() -> None:
-                sending.deadline = trio.current_time() + FAREWELL_S
-
-            # Leaving without the end of the body makes the server break the connection.
-            await self._follow(scope, send, hurry)
-
-    async def _follow(self, scope: Scope, send: Send, on_end: Callable[[], None]) -> None:
-        record = scope[RECORD]
-        async with self._ring.subscribe(history=self._with_history, on_end=on_end) as chunks:
-            record.status = 200
-            await send({"type": "http.response.start", "status": 200, "headers": _STREAM_HEADERS})
-            if scope["method"] == "HEAD":
-                return await send({"type": "http.response.body", "body": b""})
-            # Some servers hold the head back until there is a body: an empty piece sends it on its way.
-            await send({"type": "http.response.body", "body": b"", "more_body": True})
-            async for chunk in chunks:
-                record.bytes_sent += len(chunk)
-                await send({"type": "http.response.body", "body": chunk, "more_body": True})
-            return await send({"type": "http.response.body", "body": b""})
+    def subscribe(self, on_end: Callable[[], None]) -> AbstractAsyncContextManager[AsyncIterator[bytes]]:
+        return self._ring.subscribe(history=self._with_history, on_end=on_end)
 
 
 _STREAM_HEADERS: Headers = [
