@@ -7,15 +7,13 @@ import time
 from collections.abc import Sequence
 from typing import Any, Final
 
-from swapd.cli.client import Answer, ApiError, Client, segment
+from swapd.cli.client import Answer, ApiError, segment
 from swapd.cli.client_command import ClientParser, Invocation
 from swapd.cli.errors import CliError, ExitCode
 from swapd.cli.model_names import find_model
-from swapd.cli.output import duration, moment, plain, printable
+from swapd.cli.output import duration, moment, printable
 from swapd.cli.progress import Work, showing
 
-LAST_LINES: Final = 10
-"""How much of a model's log is shown when it has failed."""
 _LAST_EVENT_S: Final = 1.0
 _PHASES: Final = {
     "queued": "waits for its turn",
@@ -136,15 +134,10 @@ class _Phases:
 
 
 def _explained(command: Invocation, model: str, error: CliError) -> CliError:
-    """Why a model is not ready, below the last lines of its log if it has failed."""
+    """Why a model is not ready; the daemon's answer has the last lines of its log if it has failed."""
     what = f"cannot load {printable(model)}"
     if isinstance(error, ApiError):
-        if error.code is ExitCode.FAILED:
-            for line in last_log_lines(command.client, model):
-                command.output.note(f"  {line}")
-        return CliError(
-            f"{what}: {printable(error.why)}", error.hint or _hint(error, model), ExitCode(error.code)
-        )
+        return CliError(f"{what}: {printable(error.why)}", error.hint, ExitCode(error.code))
     if error.code is ExitCode.BUSY and command.values["timeout"] is not None:
         return CliError(
             f"{what}: it was not ready within {duration(command.values['timeout'])}",
@@ -152,16 +145,3 @@ def _explained(command: Invocation, model: str, error: CliError) -> CliError:
             ExitCode.BUSY,
         )
     return error
-
-
-def _hint(error: ApiError, model: str) -> str:
-    return f"`swapd logs {model}` shows all it has said" if error.code is ExitCode.FAILED else ""
-
-
-def last_log_lines(client: Client, model: str) -> list[str]:
-    """The end of what a model's server has written; empty if we may not know."""
-    try:
-        records = client.get(f"/api/logs/{segment(model)}", {"limit": LAST_LINES})["records"]
-    except (CliError, LookupError, TypeError):
-        return []
-    return [printable(plain(record.get("text") or "").rstrip()) for record in records]
